@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR MIT */
+/*
+ * What the kernel side and the agent agree on: the only header both include. Every struct here
+ * is a map key or value; bpftool prints them by these names. Fixed widths, zeroed padding,
+ * numbers only ever appended. A change of any layout raises PULLTAP_ABI_VERSION.
+ */
+#ifndef PULLTAP_ABI_H
+#define PULLTAP_ABI_H
+
+#ifndef __bpf__
+#include <linux/types.h>
+#endif
+
+#define PULLTAP_ABI_VERSION 1
+
+/*
+ * Longest names that are counted. A repository is 255 bytes in the OCI grammar, 512 leaves room
+ * for looser registries; a tag is 128; a digest is sha512: and 128 hex digits. Longer ones are
+ * counted as filtered_name_too_long.
+ */
+#define PT_REPOSITORY_MAX 512
+#define PT_TAG_MAX 128
+#define PT_DIGEST_MAX 135
+
+/*
+ * Two sizes of key, because a hash element of a kernel map is as large as its key: the short one
+ * makes an element of 256 bytes (the kernel's next allocation class) and holds what registries
+ * really serve, the long one holds the limits above. Text is NUL-terminated and NUL-padded.
+ */
+#define PT_SHORT_REPOSITORY 64
+#define PT_SHORT_TAG 32
+#define PT_SHORT_DIGEST 72
+#define PT_LONG_REPOSITORY 516
+#define PT_LONG_TAG 132
+#define PT_LONG_DIGEST 136
+
+/* What was done to a manifest. Stored in spool files: append only. */
+enum pt_op {
+	PT_OP_NONE = 0,
+	PT_OP_GET = 1, /* GET, 200: a pull */
+	PT_OP_HEAD = 2, /* HEAD 200 or GET 304: a check */
+	PT_OP_PUT = 3, /* PUT, 201 */
+	PT_OP_DELETE = 4, /* DELETE, 202 */
+	PT_OP_HINTED_GET = 5, /* GET by digest that follows this peer's HEAD of tag: a pull of tag */
+	PT_OP_COUNT,
+};
+
+struct pt_key {
+	__u32 registry; /* index into the registries map */
+	__u8 op; /* enum pt_op */
+	__u8 zero[3];
+	char repository[PT_SHORT_REPOSITORY];
+	char tag[PT_SHORT_TAG]; /* empty: the request named a digest */
+	char digest[PT_SHORT_DIGEST]; /* empty: the reply named none */
+};
+
+struct pt_long_key {
+	__u32 registry;
+	__u8 op;
+	__u8 zero[3];
+	char repository[PT_LONG_REPOSITORY];
+	char tag[PT_LONG_TAG];
+	char digest[PT_LONG_DIGEST];
+};
+
+/* Eight bytes, because there is one per key and CPU. */
+struct pt_count {
+	__u32 count;
+	__u32 last_s; /* CLOCK_BOOTTIME seconds of the last one */
+};
+
+_Static_assert(sizeof(struct pt_key) == 176, "the element must stay within 256 bytes");
+_Static_assert(sizeof(struct pt_long_key) == 792, "the element must stay within 1024 bytes");
+_Static_assert(sizeof(struct pt_count) == 8, "one word per key and CPU");
+
+/*
+ * The conservation ledger: one struct per CPU and window. At every moment
+ *   seen = counted + sum(filtered_*) + sum(lost_*)
+ * and the *notes* say more about hits that one of those already holds.
+ * X(name, kind, help); append only within the list, the order is stored in spool files.
+ */
+#define PT_LEDGER(X)                                                                               \
+	X(seen, SEEN, "probe hits")                                                                \
+	X(counted, COUNTED, "replies that made or raised a count")                                 \
+	X(filtered_stack_growth, FILTERED, "function starts over on a larger stack")               \
+	X(filtered_not_manifest, FILTERED, "path is not a manifest's")                             \
+	X(filtered_method, FILTERED, "method is neither GET, HEAD, PUT nor DELETE")                \
+	X(filtered_status_1xx, FILTERED, "manifest reply with an informational status")            \
+	X(filtered_status_2xx, FILTERED, "manifest reply with a 2xx that moves or changes nothing") \
+	X(filtered_status_206, FILTERED, "part of a manifest")                                     \
+	X(filtered_status_3xx, FILTERED, "manifest request redirected")                            \
+	X(filtered_status_401, FILTERED, "manifest request without accepted credentials")          \
+	X(filtered_status_404, FILTERED, "no such manifest")                                       \
+	X(filtered_status_429, FILTERED, "client told to slow down")                               \
+	X(filtered_status_4xx, FILTERED, "any other refusal")                                      \
+	X(filtered_status_5xx, FILTERED, "registry failed")                                        \
+	X(filtered_name_too_long, FILTERED, "repository, tag or path longer than any valid one")   \
+	X(filtered_target_off, FILTERED, "target switched off after a failed canary")              \
+	X(lost_map_full, LOST, "no room for a new key")                                            \
+	X(lost_no_memory, LOST, "kernel had no memory for a new key")                              \
+	X(lost_busy, LOST, "map bucket was locked by this CPU")                                    \
+	X(lost_scratch, LOST, "every scratch buffer of the CPU was taken")                         \
+	X(lost_fault, LOST, "registry's memory was not resident")                                  \
+	X(lost_layout, LOST, "a canary failed: layout is not the expected one")                    \
+	X(lost_internal, LOST, "a map of the agent was missing")                                   \
+	X(note_digest_missing, NOTE, "counted, reply named no digest")                             \
+	X(note_digest_unread, NOTE, "counted, digest could not be read")                           \
+	X(note_digest_malformed, NOTE, "counted, digest header is not a digest")                   \
+	X(note_hint_full, NOTE, "HEAD counted, its hint found no room")                            \
+	X(note_long_key, NOTE, "counted under a long key")
+
+struct pt_ledger {
+#define X(name, kind, help) __u64 name;
+	PT_LEDGER(X)
+#undef X
+};
+
+/*
+ * Which window is in use and whose it is. One entry, memory mapped by the agent. The slot that is
+ * not active is either clean (dirty == 0) or frozen and waiting to be drained.
+ */
+struct pt_slot {
+	__u8 agent[16]; /* uuid of the stream the sequence belongs to */
+	__u64 sequence;
+	__u64 start_boot_ns; /* CLOCK_BOOTTIME */
+	__u64 end_boot_ns;
+	__u32 dirty;
+	__u32 short_keys; /* keys made so far, raised by the programs */
+	__u32 long_keys;
+	__u32 signalled; /* an early swap was asked for */
+};
+
+struct pt_control {
+	__u32 abi_version;
+	__u32 active; /* 0 or 1: read once per hit */
+	__u64 abi_hash; /* of the BPF object that made these maps */
+	__u64 generation; /* raised by each load */
+	__u64 loaded_boot_ns;
+	struct pt_slot slot[2];
+	__u32 agent_pid; /* who drains these maps; 0 = nobody */
+	__u32 short_keys_signal; /* number of keys at which the programs ask for a swap */
+	__u32 long_keys_signal;
+	__u32 hint_seconds; /* how long a HEAD is remembered; 0 = not at all */
+};
+
+/* The kill switch: any bit set means off. Its own map, so that bpftool can write it by hand. */
+enum pt_off {
+	PT_OFF_OPERATOR = 1,
+	PT_OFF_FILE = 2,
+	PT_OFF_DATABASE = 4,
+	PT_OFF_REDIS = 8,
+	PT_OFF_SIGNAL = 16,
+	PT_OFF_GUARD = 32,
+};
+
+/* A registry as the database knows it; several binaries and processes may be one registry. */
+#define PT_REGISTRIES 64
+struct pt_registry {
+	char name[64];
+};
+
+/* How a probed site's arguments and structs lie. */
+enum pt_go_abi { PT_GO_ABI_REGISTER = 1, PT_GO_ABI_STACK = 2 };
+enum pt_go_map { PT_GO_MAP_BUCKETS = 1, PT_GO_MAP_SWISS = 2, PT_GO_MAP_SWISS_SPLIT = 3 };
+enum pt_go_hook {
+	PT_GO_HOOK_HTTP1 = 1, /* net/http.(*response).finishRequest */
+	PT_GO_HOOK_HTTP2 = 2, /* (*responseWriter).handlerDone, request behind a pointer */
+	PT_GO_HOOK_HTTP2_INLINE = 3, /* the same from Go 1.27 on, request inside the struct */
+};
+
+/* One probed instruction; the index is the probe's cookie. */
+#define PT_SITES 256
+struct pt_site {
+	__u32 registry;
+	__u8 go_abi;
+	__u8 go_map;
+	__u8 hook;
+	__u8 off; /* set when canaries failed */
+	__u64 hits;
+	__u64 layout_failures;
+	char symbol[104];
+	__u64 device;
+	__u64 inode;
+	__u64 file_offset;
+};
+
+/* Rare wake-ups of the agent, through a ring buffer. */
+enum pt_event_type {
+	PT_EVENT_EXEC = 1, /* value = pid */
+	PT_EVENT_SWAP = 2, /* value = window slot that fills up */
+};
+struct pt_event {
+	__u32 type;
+	__u32 value;
+};
+
+/* A HEAD that a GET may follow. */
+struct pt_hint_key {
+	__u32 registry;
+	__u32 zero;
+	char peer[48]; /* the address as text, no port */
+	__u64 repository_hash;
+	char digest[PT_SHORT_DIGEST];
+};
+struct pt_hint {
+	__u64 boot_ns;
+	char tag[PT_LONG_TAG];
+	__u32 zero;
+};
+
+#endif
