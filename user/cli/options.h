@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Every setting, in one sorted table that makes the parsing (flags, PULLTAP_* environment, config
+ * file; the first named wins), --help, --print-config and the documentation check.
+ */
+#ifndef PULLTAP_CLI_OPTIONS_H
+#define PULLTAP_CLI_OPTIONS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "base/cleanup.h"
+
+#define OPTIONS_TARGETS 32
+
+struct options {
+	const char *config; /* --config FILE */
+	const char *database; /* libpq conninfo; NULL: PG* variables, else the embedded cluster */
+	const char *state_dir; /* spool, embedded cluster, status file */
+	const char *bpffs; /* where programs and maps are pinned */
+	const char *registry; /* registry name for targets found by themselves; NULL: by binary */
+	const char *node; /* node name; NULL: host name */
+	const char *targets[OPTIONS_TARGETS]; /* NAME=PID|EXE|CONTAINER */
+	unsigned int targets_count;
+	unsigned int window_s;
+	unsigned int max_keys; /* short keys per window */
+	unsigned int hint_s; /* how long a HEAD by tag waits for its GET */
+	bool allow_slow_sites;
+	bool discover; /* look for registries by themselves */
+	bool json; /* --output json */
+	const char *log_level;
+};
+
+/* Options apply to some commands only. */
+enum options_command {
+	OPTIONS_RUN = 1 << 0,
+	OPTIONS_STATUS = 1 << 1,
+	OPTIONS_TOP = 1 << 2,
+	OPTIONS_LS = 1 << 3,
+	OPTIONS_DOCTOR = 1 << 4,
+	OPTIONS_MIGRATE = 1 << 5,
+	OPTIONS_SWITCH = 1 << 6, /* on, off */
+	OPTIONS_UNINSTALL = 1 << 7,
+	OPTIONS_ALL = 0xff,
+};
+
+/*
+ * Parses argv of one command (argv[0] is the command's name). Flags win over the environment, the
+ * environment over the file, the file over the defaults. positional receives what is left (at
+ * most positional_max, NULL-terminated by the caller's array size + 1).
+ * Returns 0; -EINVAL after a message on standard error that names the setting, where it came from
+ * and what is accepted; 1 when --help, --version or --print-config was served and the program
+ * should end with success. Strings live until options_free.
+ */
+must_check int options_parse(struct options *ret, enum options_command command,
+			     const char *summary, int argc, char **argv,
+			     const char **positional, unsigned int positional_max);
+void options_free(struct options *options);
+
+/* The table as Markdown (docs/reference.md is compared with it by a test). */
+void options_print_markdown(FILE *out);
+
+#endif

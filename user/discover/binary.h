@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What a binary is and where it can be probed: reads an ELF file, stripped or not, finds the Go
+ * HTTP hooks and picks for each the instruction that the kernel emulates. Pure: reads the file
+ * through a descriptor, includes no libbpf, runs in unit tests without root.
+ */
+#ifndef PULLTAP_DISCOVER_BINARY_H
+#define PULLTAP_DISCOVER_BINARY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "../../bpf/abi.h"
+#include "base/cleanup.h"
+
+#define BINARY_SITES 16
+
+struct binary_site {
+	uint8_t hook; /* enum pt_go_hook */
+	uint8_t go_abi; /* enum pt_go_abi */
+	uint64_t file_offset; /* of the instruction to probe, what the kernel's uprobe wants */
+	char symbol[104]; /* function name, shortened at the front with "..." if longer */
+};
+
+struct binary {
+	uint64_t device;
+	uint64_t inode;
+	char build_id[65]; /* hex of the GNU build id, else of Go's; empty if neither */
+	char go_version[48]; /* "go1.19.8" from the build info, "" when there is none */
+	uint8_t go_map; /* enum pt_go_map */
+	/*
+	 * The registry's kind by its package names in the pclntab: "distribution", "harbor-core",
+	 * "zot", "gitlab-registry"; empty when it has none of them.
+	 */
+	char registry_kind[24];
+	unsigned int sites_count;
+	struct binary_site sites[BINARY_SITES];
+	/* Why a hook that exists can't be used, one line for doctor; empty when all can. */
+	char refusal[256];
+};
+
+/*
+ * Inspects the file behind fd (any regular file, any size, hostile content included).
+ * Returns 0 when it is a Go binary with at least one hook found; sites_count may then be 0 with a
+ * refusal. -ENOEXEC: not an x86-64 ELF; -ENOENT: no Go or no HTTP hook in it; -errno otherwise.
+ * allow_slow also takes sites that must be single-stepped.
+ */
+must_check int binary_inspect(int fd, bool allow_slow, struct binary *ret);
+
+#endif

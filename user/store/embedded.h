@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The private PostgreSQL cluster of a machine without configuration: made under the state folder
+ * by an unprivileged user from the installed server package, reachable through a unix socket
+ * only. Starting it twice, or beside a running one of the same folder, is harmless.
+ */
+#ifndef PULLTAP_STORE_EMBEDDED_H
+#define PULLTAP_STORE_EMBEDDED_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/cleanup.h"
+
+struct embedded;
+
+/*
+ * Finds the newest installed server (pg_config --bindir, /usr/lib/postgresql/N/bin), runs initdb
+ * in <state>/postgres the first time, starts it and waits until it answers (at most 60 s). A
+ * cluster that already runs is used and not stopped later. Errors: -ENOENT no server installed
+ * (logged with the package to install), -EIO it would not start (its log's last lines are logged).
+ */
+must_check int embedded_start(struct embedded **ret, const char *state_dir);
+
+/* libpq connection string of a cluster under state_dir; valid whether or not it runs. */
+void embedded_conninfo(const char *state_dir, char *ret, size_t size);
+
+/* Is a cluster of that folder running now? */
+bool embedded_running(const char *state_dir);
+
+/* Stops it (fast shutdown) if this handle started it. */
+void embedded_stop(struct embedded **embedded);
+
+#endif

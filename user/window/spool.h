@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The spool: a folder with one file per window that the database has not confirmed yet. The
+ * drainer writes, the shipper reads and removes, each on its own thread; a file appears by
+ * rename(2) only when it is whole and on disk. Pure file handling: no libbpf, no libpq.
+ *
+ * On disk a window is a header, its records and a checksum (XXH3, 64 bits), little-endian.
+ * Files of another format or with a wrong checksum are put aside under bad/, never deleted.
+ */
+#ifndef PULLTAP_WINDOW_SPOOL_H
+#define PULLTAP_WINDOW_SPOOL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/cleanup.h"
+#include "window/window.h"
+
+struct spool;
+struct spool_writer;
+struct spool_reader;
+
+/*
+ * Opens (and makes, mode 0700) the folder, removes what an interrupted write left behind and reads
+ * or makes the agent's uuid (file "agent") and the highest sequence ever used (file "sequence").
+ * Errors: -errno of the failing call; -EUCLEAN when "agent" or "sequence" hold nonsense.
+ */
+must_check int spool_new(struct spool **ret, const char *path);
+void spool_free(struct spool **spool);
+
+const char *spool_path(const struct spool *spool);
+const uint8_t *spool_agent(const struct spool *spool); /* 16 bytes */
+
+/* Highest sequence ever reserved, also counting files that are waiting. */
+uint64_t spool_sequence(const struct spool *spool);
+/* Durably notes that sequence was handed out. Sequences below the noted one are ignored. */
+must_check int spool_reserve(struct spool *spool, uint64_t sequence);
+
+/*
+ * Writing. begin makes a temporary file; add appends a record; commit writes the header, checksum,
+ * fsyncs the file, renames it and fsyncs the folder. free without commit removes the temporary.
+ * begin returns -EEXIST when that window (agent, sequence) is in the spool already.
+ * A record whose lengths exceed the ABI's limits is a programmer's error (assert).
+ */
+must_check int spool_writer_new(struct spool_writer **ret, struct spool *spool,
+				const uint8_t agent[16], uint64_t sequence);
+must_check int spool_writer_add(struct spool_writer *writer, const struct window_record *record);
+must_check int spool_writer_commit(struct spool_writer *writer, const struct window_header *header);
+void spool_writer_free(struct spool_writer **writer);
+
+/*
+ * Reading, oldest first. next_file copies the name of the oldest whole window into name and
+ * returns 1, 0 when there is none, -errno on failure.
+ */
+must_check int spool_oldest(struct spool *spool, char name[64]);
+/*
+ * Maps the file and verifies checksum and every length before the first record is handed out.
+ * Returns -EBADMSG for a damaged or foreign file and then *ret_reason says why (static text).
+ */
+must_check int spool_reader_new(struct spool_reader **ret, struct spool *spool, const char *name,
+				const char **ret_reason);
+const struct window_header *spool_reader_header(const struct spool_reader *reader);
+size_t spool_reader_count(const struct spool_reader *reader); /* records */
+/* 1 and a record whose texts live as long as the reader; 0 at the end. rewind starts over. */
+int spool_reader_next(struct spool_reader *reader, struct window_record *ret);
+void spool_reader_rewind(struct spool_reader *reader);
+void spool_reader_free(struct spool_reader **reader);
+
+must_check int spool_remove(struct spool *spool, const char *name);
+/* Moves a file to bad/ and writes the reason beside it as <name>.reason. */
+must_check int spool_put_aside(struct spool *spool, const char *name, const char *reason);
+
+/* What waits, for status: files and bytes, and the number put aside. */
+struct spool_stats {
+	uint64_t files;
+	uint64_t bytes;
+	uint64_t bad_files;
+};
+must_check int spool_stats(struct spool *spool, struct spool_stats *ret);
+
+/* Parses one window image of size bytes without touching a file: what the reader and the fuzzer
+ * share. Returns 0 or -EBADMSG with *ret_reason. The reader must be freed before data goes. */
+must_check int spool_reader_parse(struct spool_reader **ret, const void *data, size_t size,
+				  const char **ret_reason);
+
+#endif
