@@ -4,8 +4,12 @@
  * drainer writes, the shipper reads and removes, each on its own thread; a file appears by
  * rename(2) only when it is whole and on disk. Pure file handling: no libbpf, no libpq.
  *
- * On disk a window is a header, its records and a checksum (XXH3, 64 bits), little-endian.
+ * On disk a window is a header, its records and a checksum (spool_format.h), little-endian.
  * Files of another format or with a wrong checksum are put aside under bad/, never deleted.
+ * Symbolic links in the folder are not followed.
+ *
+ * Threads: reserve, sequence and the writers belong to the drainer; oldest, the readers, remove
+ * and put_aside to the shipper; path, agent and stats to anyone.
  */
 #ifndef PULLTAP_WINDOW_SPOOL_H
 #define PULLTAP_WINDOW_SPOOL_H
@@ -24,6 +28,9 @@ struct spool_reader;
 /*
  * Opens (and makes, mode 0700) the folder, removes what an interrupted write left behind and reads
  * or makes the agent's uuid (file "agent") and the highest sequence ever used (file "sequence").
+ * When either file is missing a new stream begins: an old uuid without its sequence would hand out
+ * numbers that the database has seen, and drop their windows. For the one agent that owns the
+ * folder: two at once would remove each other's temporaries.
  * Errors: -errno of the failing call; -EUCLEAN when "agent" or "sequence" hold nonsense.
  */
 must_check int spool_new(struct spool **ret, const char *path);
@@ -32,7 +39,7 @@ void spool_free(struct spool **spool);
 const char *spool_path(const struct spool *spool);
 const uint8_t *spool_agent(const struct spool *spool); /* 16 bytes */
 
-/* Highest sequence ever reserved, also counting files that are waiting. */
+/* Highest sequence ever reserved, also counting this agent's files that are waiting. */
 uint64_t spool_sequence(const struct spool *spool);
 /* Durably notes that sequence was handed out. Sequences below the noted one are ignored. */
 must_check int spool_reserve(struct spool *spool, uint64_t sequence);
@@ -40,8 +47,11 @@ must_check int spool_reserve(struct spool *spool, uint64_t sequence);
 /*
  * Writing. begin makes a temporary file; add appends a record; commit writes the header, checksum,
  * fsyncs the file, renames it and fsyncs the folder. free without commit removes the temporary.
- * begin returns -EEXIST when that window (agent, sequence) is in the spool already.
- * A record whose lengths exceed the ABI's limits is a programmer's error (assert).
+ * begin returns -EEXIST when that window (agent, sequence) is in the spool already, safely on disk.
+ * A failed commit leaves nothing in the spool: the window may be written again. After a failed add
+ * every later call returns the same error. -ENOSPC, -EDQUOT, -EROFS and -EIO are to be expected.
+ * A record whose lengths exceed the ABI's limits is a programmer's error (assert), as is a header
+ * of another window than begin's. Free every writer before its spool.
  */
 must_check int spool_writer_new(struct spool_writer **ret, struct spool *spool,
 				const uint8_t agent[16], uint64_t sequence);
@@ -50,13 +60,17 @@ must_check int spool_writer_commit(struct spool_writer *writer, const struct win
 void spool_writer_free(struct spool_writer **writer);
 
 /*
- * Reading, oldest first. next_file copies the name of the oldest whole window into name and
- * returns 1, 0 when there is none, -errno on failure.
+ * Reading, oldest first. Copies the name of the oldest whole window into name and returns 1, 0 when
+ * there is none, -errno on failure. The same name again until it is removed or put aside.
+ * Names are <sequence>-<agent>.win and the order is theirs: one stream's windows always come in
+ * order; those of several streams (after the state was lost) mix by sequence, which is harmless as
+ * the database keeps streams apart. The folder is read once per 1024 names.
  */
 must_check int spool_oldest(struct spool *spool, char name[64]);
 /*
  * Maps the file and verifies checksum and every length before the first record is handed out.
- * Returns -EBADMSG for a damaged or foreign file and then *ret_reason says why (static text).
+ * Returns -EBADMSG for a damaged or foreign file and then *ret_reason says why (static text);
+ * other errors (-EIO, -ENOENT, -ENOMEM) are not the content's fault.
  */
 must_check int spool_reader_new(struct spool_reader **ret, struct spool *spool, const char *name,
 				const char **ret_reason);
@@ -68,7 +82,11 @@ void spool_reader_rewind(struct spool_reader *reader);
 void spool_reader_free(struct spool_reader **reader);
 
 must_check int spool_remove(struct spool *spool, const char *name);
-/* Moves a file to bad/ and writes the reason beside it as <name>.reason. */
+/*
+ * Moves a file to bad/ and writes the reason beside it as <name>.reason; a namesake that is there
+ * already stays, the newcomer gets ".2" and so on. When only the reason could not be written the
+ * error is returned although the file has moved.
+ */
 must_check int spool_put_aside(struct spool *spool, const char *name, const char *reason);
 
 /* What waits, for status: files and bytes, and the number put aside. */
@@ -78,6 +96,8 @@ struct spool_stats {
 	uint64_t bad_files;
 };
 must_check int spool_stats(struct spool *spool, struct spool_stats *ret);
+/* The same for a process that does not own the folder, such as `pulltap status`; only reads. */
+must_check int spool_stats_path(const char *path, struct spool_stats *ret);
 
 /* Parses one window image of size bytes without touching a file: what the reader and the fuzzer
  * share. Returns 0 or -EBADMSG with *ret_reason. The reader must be freed before data goes. */

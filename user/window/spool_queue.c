@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The shipper's end of the spool: which window is next, and where it goes afterwards. A window
+ * leaves by unlink without an fsync: if it comes back after a power cut, the ledger drops it.
+ */
+#include "window/spool.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "window/spool_folder.h"
+
+/* Attempts to find a free name in bad/. */
+#define BAD_NAMESAKES 1000
+
+static int by_name(const void *a, const void *b)
+{
+	return strcmp(a, b);
+}
+
+/*
+ * Fills the batch with the folder's oldest names. Twice the batch is collected, then sorted and
+ * halved, so memory is fixed and each name costs a constant share of a sort.
+ */
+static int scan(struct spool *spool)
+{
+	_cleanup_closedir_ DIR *dir = NULL;
+	uint8_t agent[16];
+	uint64_t sequence;
+	const char *name;
+	size_t count = 0;
+	int err;
+
+	spool->batch_next = 0;
+	spool->batch_count = 0;
+	if (!spool->batch)
+		spool->batch = calloc(2 * SPOOL_BATCH, sizeof(*spool->batch));
+	if (!spool->batch)
+		return -ENOMEM;
+	err = spool_scan_open(spool->fd, &dir);
+	if (err)
+		return err;
+	while ((name = spool_scan_next(dir, &err))) {
+		if (!spool_name_parse(name, agent, &sequence))
+			continue;
+		if (count == 2 * SPOOL_BATCH) {
+			qsort(spool->batch, count, sizeof(*spool->batch), by_name);
+			count = SPOOL_BATCH;
+		}
+		strcpy(spool->batch[count++], name);
+	}
+	if (err)
+		return err;
+	qsort(spool->batch, count, sizeof(*spool->batch), by_name);
+	spool->batch_count = count < SPOOL_BATCH ? count : SPOOL_BATCH;
+	return 0;
+}
+
+int spool_oldest(struct spool *spool, char name[SPOOL_NAME_BYTES])
+{
+	bool scanned = false;
+	int err;
+
+	for (;;) {
+		for (; spool->batch_next < spool->batch_count; spool->batch_next++) {
+			const char *next = spool->batch[spool->batch_next];
+
+			/* Gone when someone else removed it. */
+			if (!faccessat(spool->fd, next, F_OK, AT_SYMLINK_NOFOLLOW)) {
+				strcpy(name, next);
+				return 1;
+			}
+			if (errno != ENOENT)
+				return -errno;
+		}
+		if (scanned)
+			return 0;
+		err = scan(spool);
+		if (err)
+			return err;
+		scanned = true;
+	}
+}
+
+int spool_remove(struct spool *spool, const char *name)
+{
+	if (strchr(name, '/'))
+		return -EINVAL;
+	return unlinkat(spool->fd, name, 0) ? -errno : 0;
+}
+
+static int write_reason(int bad, const char *name, const char *reason)
+{
+	char file[SPOOL_NAME_BYTES + 32];
+	_cleanup_close_ int fd = -1;
+	int err;
+
+	snprintf(file, sizeof(file), "%.80s.reason", name);
+	fd = openat(bad, file, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return -errno;
+	err = spool_write_all(fd, reason, strlen(reason));
+	if (!err)
+		err = spool_write_all(fd, "\n", 1);
+	return err;
+}
+
+/* A name in bad/ that neither a file nor a reason has. */
+static int free_name(int bad, const char *name, char ret[SPOOL_NAME_BYTES + 8])
+{
+	for (unsigned int i = 1; i <= BAD_NAMESAKES; i++) {
+		char reason[SPOOL_NAME_BYTES + 32];
+
+		if (i == 1)
+			snprintf(ret, SPOOL_NAME_BYTES + 8, "%s", name);
+		else
+			snprintf(ret, SPOOL_NAME_BYTES + 8, "%s.%u", name, i);
+		snprintf(reason, sizeof(reason), "%s.reason", ret);
+		if (faccessat(bad, ret, F_OK, AT_SYMLINK_NOFOLLOW) &&
+		    faccessat(bad, reason, F_OK, AT_SYMLINK_NOFOLLOW))
+			return 0;
+	}
+	return -EEXIST;
+}
+
+int spool_put_aside(struct spool *spool, const char *name, const char *reason)
+{
+	char aside[SPOOL_NAME_BYTES + 8];
+	_cleanup_close_ int bad = -1;
+	int err;
+
+	if (strchr(name, '/') || strlen(name) >= SPOOL_NAME_BYTES)
+		return -EINVAL;
+	if (mkdirat(spool->fd, SPOOL_BAD, 0700) && errno != EEXIST)
+		return -errno;
+	bad = spool_open_folder(spool->fd, SPOOL_BAD);
+	if (bad < 0)
+		return bad;
+	err = free_name(bad, name, aside);
+	if (err)
+		return err;
+	if (renameat(spool->fd, name, bad, aside))
+		return -errno;
+	err = write_reason(bad, aside, reason);
+	/* Both folders: a window that comes back is put aside again, one in neither is lost. */
+	if (!err)
+		err = spool_sync_folder(bad);
+	return err ? err : spool_sync_folder(spool->fd);
+}
+
+static int count_folder(int folder, bool bad, struct spool_stats *stats)
+{
+	_cleanup_closedir_ DIR *dir = NULL;
+	uint8_t agent[16];
+	uint64_t sequence;
+	const char *name;
+	int err = spool_scan_open(folder, &dir);
+
+	if (err)
+		return err;
+	while ((name = spool_scan_next(dir, &err))) {
+		size_t length = strlen(name);
+		struct stat st;
+
+		if (bad) {
+			bool is_reason = length > 7 && !strcmp(name + length - 7, ".reason");
+
+			stats->bad_files += name[0] != '.' && !is_reason;
+		} else if (spool_name_parse(name, agent, &sequence) &&
+			   !fstatat(folder, name, &st, AT_SYMLINK_NOFOLLOW)) {
+			stats->files++;
+			stats->bytes += (uint64_t)st.st_size;
+		}
+	}
+	return err;
+}
+
+static int count_spool(int folder, struct spool_stats *ret)
+{
+	struct spool_stats stats = {0};
+	_cleanup_close_ int bad = -1;
+	int err = count_folder(folder, false, &stats);
+
+	if (err)
+		return err;
+	bad = spool_open_folder(folder, SPOOL_BAD);
+	if (bad < 0 && bad != -ENOENT)
+		return bad;
+	if (bad >= 0) {
+		err = count_folder(bad, true, &stats);
+		if (err)
+			return err;
+	}
+	*ret = stats;
+	return 0;
+}
+
+int spool_stats(struct spool *spool, struct spool_stats *ret)
+{
+	return count_spool(spool->fd, ret);
+}
+
+int spool_stats_path(const char *path, struct spool_stats *ret)
+{
+	_cleanup_close_ int fd = spool_open_folder(AT_FDCWD, path);
+
+	return fd < 0 ? fd : count_spool(fd, ret);
+}

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT */
+#include "window/window.h"
+
+const struct ledger_field ledger_fields[LEDGER_COUNT] = {
+#define X(field, field_kind, text)                                                                 \
+	[LEDGER_##field] = {.name = #field, .help = text, .kind = LEDGER_KIND_##field_kind},
+	PT_LEDGER(X)
+#undef X
+};
+
+static const char *const op_names[] = {
+	[PT_OP_NONE] = "none", [PT_OP_GET] = "get",	  [PT_OP_HEAD] = "head",
+	[PT_OP_PUT] = "put",   [PT_OP_DELETE] = "delete", [PT_OP_HINTED_GET] = "hinted_get",
+};
+
+_Static_assert(sizeof(op_names) / sizeof(op_names[0]) == PT_OP_COUNT, "an operation has no name");
+_Static_assert(sizeof(struct pt_ledger) == LEDGER_COUNT * sizeof(uint64_t),
+	       "the ledger is read as an array");
+
+uint64_t ledger_sum(const uint64_t ledger[LEDGER_COUNT], enum ledger_kind kind)
+{
+	uint64_t sum = 0;
+
+	for (unsigned int i = 0; i < LEDGER_COUNT; i++) {
+		if (ledger_fields[i].kind == kind)
+			sum += ledger[i];
+	}
+	return sum;
+}
+
+int64_t ledger_imbalance(const uint64_t ledger[LEDGER_COUNT])
+{
+	/* Unsigned on purpose: a damaged ledger wraps instead of being undefined. */
+	return (int64_t)(ledger_sum(ledger, LEDGER_KIND_SEEN) -
+			 ledger_sum(ledger, LEDGER_KIND_COUNTED) -
+			 ledger_sum(ledger, LEDGER_KIND_FILTERED) -
+			 ledger_sum(ledger, LEDGER_KIND_LOST));
+}
+
+const char *op_name(enum pt_op op)
+{
+	return (unsigned int)op < PT_OP_COUNT ? op_names[op] : "unknown";
+}
