@@ -36,7 +36,7 @@
 
 /* What was done to a manifest. Stored in spool files: append only. */
 enum pt_op {
-	PT_OP_NONE = 0,
+	PT_OP_NONE = 0, /* no such op: keys never hold it */
 	PT_OP_GET = 1, /* GET, 200: a pull */
 	PT_OP_HEAD = 2, /* HEAD 200 or GET 304: a check */
 	PT_OP_PUT = 3, /* PUT, 201 */
@@ -182,6 +182,7 @@ struct pt_site {
 	__u64 device;
 	__u64 inode;
 	__u64 file_offset;
+	__u64 build; /* hash of the build id: an inode may get other bytes */
 };
 
 /* Rare wake-ups of the agent, through a ring buffer. */

@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR MIT */
+/*
+ * Finds Docker-Content-Digest in a reply's header, a Go map[string][]string in the registry's
+ * memory. A map of up to 8 headers is one group, as every known registry's is; larger ones are
+ * walked as far as the bounds below go, then the pull counts with an unknown digest.
+ */
+#ifndef PULLTAP_GO_HEADER_H
+#define PULLTAP_GO_HEADER_H
+
+#include "go_layout.h"
+#include "record.h"
+
+/* 32 groups are 256 slots: some 150 headers. Beyond: note_digest_unread. */
+#define GO_GROUPS_MAX 32
+
+enum digest_result { DIGEST_FOUND, DIGEST_ABSENT, DIGEST_UNREAD, DIGEST_MALFORMED };
+
+/* Reads one Go string header {pointer, length} and its text into s->digest. */
+static __always_inline int read_digest(struct scratch *s, __u64 slice)
+{
+	__u64 text[2];
+	__u32 length;
+
+	if (!slice || bpf_probe_read_user(text, sizeof(text), (void *)slice))
+		return DIGEST_UNREAD;
+	if (!text[1])
+		return DIGEST_ABSENT;
+	if (text[1] > PT_DIGEST_MAX)
+		return DIGEST_MALFORMED;
+	length = (__u32)at_most(text[1], PT_DIGEST_MAX);
+	if (bpf_probe_read_user(s->digest, length, (void *)text[0])) {
+		__builtin_memset(s->digest, 0, sizeof(s->digest));
+		return DIGEST_UNREAD;
+	}
+	/* the canary of rule 7: an algorithm's name, a colon, and no more is believed here */
+	if (length < 40 || s->digest[6] != ':') {
+		__builtin_memset(s->digest, 0, sizeof(s->digest));
+		return DIGEST_MALFORMED;
+	}
+	s->digest_length = length;
+	return DIGEST_FOUND;
+}
+
+/* Is this key "Docker-Content-Digest"? */
+static __always_inline bool key_matches(__u64 key, __u64 length)
+{
+	__u64 text[3] = {};
+
+	if (length != 21 || bpf_probe_read_user(text, 21, (void *)key))
+		return false;
+	return text[0] == 0x432d72656b636f44ull /* "Docker-C" */ &&
+	       text[1] == 0x442d746e65746e6full /* "ontent-D" */ &&
+	       text[2] == 0x7473656769ull; /* "igest" */
+}
+
+/*
+ * Looks through the eight slots of a group in s->go: one control byte each at 0, keys at offset 8.
+ * Returns a digest_result; DIGEST_ABSENT means go on.
+ */
+__noinline int search_group(struct scratch *s, int swiss, __u32 key_stride, __u32 values,
+			    __u32 value_stride)
+{
+	__u32 i;
+
+	if (!s)
+		return DIGEST_UNREAD;
+	for (i = 0; i < 8; i++) {
+		__u8 tag = s->go.bytes[i];
+		__u32 key = (8 + i * key_stride) / 8, value = (values + i * value_stride) / 8;
+
+		if (swiss ? tag & 0x80 : tag < GO_BUCKET_MIN_TOPHASH)
+			continue;
+		if (key > 46 || value > 46)
+			break;
+		if (key_matches(s->go.words[key], s->go.words[key + 1]))
+			return s->go.words[value + 1] ? read_digest(s, s->go.words[value]) :
+							DIGEST_ABSENT;
+	}
+	return DIGEST_ABSENT;
+}
+
+/* Buckets of maps before Go 1.24. Returns 1 when done. */
+static long bucket_step(__u32 step, struct scratch **scratch)
+{
+	struct scratch *s = *scratch;
+	struct header_walk *walk = &s->walk;
+	__u64 address = walk->next ? walk->next : walk->groups + walk->index * GO_BUCKET_BYTES;
+	int rc;
+
+	if (bpf_probe_read_user(s->go.bytes, GO_BUCKET_BYTES, (void *)address)) {
+		walk->result = DIGEST_UNREAD;
+		return 1;
+	}
+	walk->next = s->go.words[GO_BUCKET_OVERFLOW / 8];
+	rc = search_group(s, 0, 16, GO_BUCKET_VALUES, GO_SLICE_BYTES);
+	if (rc != DIGEST_ABSENT) {
+		walk->result = rc;
+		return 1;
+	}
+	if (walk->next || walk->index++ < walk->last)
+		return 0;
+	if (walk->other) {
+		walk->groups = walk->other;
+		walk->last = walk->other_last;
+		walk->other = 0;
+		walk->index = 0;
+		return 0;
+	}
+	walk->result = DIGEST_ABSENT;
+	return 1;
+}
+
+/* Groups of Swiss maps. Returns 1 when done. */
+static long group_step(__u32 step, struct scratch **scratch)
+{
+	struct scratch *s = *scratch;
+	struct header_walk *walk = &s->walk;
+	bool split = walk->kind == PT_GO_MAP_SWISS_SPLIT;
+	__u64 table, header[2];
+	int rc;
+
+	if (!walk->groups) { /* the next table of the directory */
+		if (!walk->other_last--) {
+			walk->result = DIGEST_ABSENT;
+			return 1;
+		}
+		if (bpf_probe_read_user(&table, 8, (void *)walk->other) ||
+		    bpf_probe_read_user(header, 16, (void *)(table + GO_TABLE_GROUPS))) {
+			walk->result = DIGEST_UNREAD;
+			return 1;
+		}
+		walk->other += 8;
+		walk->groups = header[0];
+		walk->last = header[1];
+		walk->index = 0;
+	}
+	if (bpf_probe_read_user(s->go.bytes, GO_GROUP_BYTES,
+				(void *)(walk->groups + walk->index * GO_GROUP_BYTES))) {
+		walk->result = DIGEST_UNREAD;
+		return 1;
+	}
+	rc = split ? search_group(s, 1, 16, GO_GROUP_SPLIT_VALUES, GO_SLICE_BYTES) :
+		     search_group(s, 1, GO_GROUP_SLOT_BYTES, 8 + GO_GROUP_SLOT_VALUE,
+				  GO_GROUP_SLOT_BYTES);
+	if (rc != DIGEST_ABSENT) {
+		walk->result = rc;
+		return 1;
+	}
+	if (walk->index++ >= walk->last)
+		walk->groups = 0;
+	return 0;
+}
+
+/* Reads the digest out of the header map at address into s->digest, zero-padded. */
+static __noinline int find_digest(struct scratch *s, __u64 address, int kind)
+{
+	struct header_walk *walk = &s->walk;
+	__u64 map[4];
+
+	if (!address)
+		return DIGEST_ABSENT;
+	if (bpf_probe_read_user(map, sizeof(map), (void *)address))
+		return DIGEST_UNREAD;
+	if (!map[0]) /* both kinds begin with the number of entries */
+		return DIGEST_ABSENT;
+	__builtin_memset(walk, 0, sizeof(*walk));
+	walk->kind = kind;
+	walk->result = DIGEST_UNREAD;
+	if (kind == PT_GO_MAP_BUCKETS) {
+		__u32 b = ((__u8 *)map)[GO_HMAP_B];
+
+		if (b > 16)
+			return DIGEST_UNREAD;
+		walk->groups = map[GO_HMAP_BUCKETS / 8];
+		walk->last = (1ull << b) - 1;
+		walk->other = map[GO_HMAP_OLD_BUCKETS / 8];
+		/* growing in place keeps the size; reading half of the old array twice is harmless */
+		walk->other_last = walk->last >> 1;
+		bpf_loop(GO_GROUPS_MAX, bucket_step, &s, 0);
+		return walk->result;
+	}
+	if (!map[GO_SWISS_DIR_LEN / 8]) { /* small: the pointer is the only group */
+		walk->groups = map[GO_SWISS_DIR_PTR / 8];
+	} else {
+		walk->other = map[GO_SWISS_DIR_PTR / 8];
+		walk->other_last = map[GO_SWISS_DIR_LEN / 8];
+	}
+	bpf_loop(GO_GROUPS_MAX, group_step, &s, 0);
+	return walk->result;
+}
+
+#endif

@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The way in through Go's net/http: one hit where a reply is finished, HTTP/1.x and HTTP/2, above
+ * TLS and framing. It stands on the `jbe` of the function's stack check, where the arguments are
+ * still in place and the flags tell a run that will start over. Facts: docs/adding-a-probe.md.
+ */
+#include "vmlinux.h"
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_tracing.h>
+
+#include "record.h"
+#include "go_header.h"
+
+char LICENSE[] SEC("license") = "GPL";
+
+#define FLAGS_BELOW_OR_EQUAL 0x41 /* CF or ZF: the jbe is taken, to morestack */
+
+/* What a hook hands over, read from the Go structs. */
+struct go_reply {
+	__u64 method[2]; /* Go strings: pointer, length */
+	__u64 uri[2];
+	__u64 peer[2];
+	__u64 header;
+	__u32 status;
+	__u32 decoded; /* uri is a URL's path: no escapes, no query */
+};
+
+static __always_inline __u32 read_method(const __u64 text[2], __u32 *ret_method)
+{
+	__u64 word = 0;
+
+	/* the canary of a request: methods are short words */
+	if (!text[1] || text[1] > 32)
+		return LEDGER(lost_layout);
+	*ret_method = PT_METHOD_OTHER;
+	if (text[1] > 6)
+		return 0;
+	if (bpf_probe_read_user(&word, at_most(text[1], 6), (void *)text[0]))
+		return LEDGER(lost_fault);
+	if (word == 0x544547) /* "GET" */
+		*ret_method = PT_METHOD_GET;
+	else if (word == 0x44414548) /* "HEAD" */
+		*ret_method = PT_METHOD_HEAD;
+	else if (word == 0x545550) /* "PUT" */
+		*ret_method = PT_METHOD_PUT;
+	else if (word == 0x4554454c4544) /* "DELETE" */
+		*ret_method = PT_METHOD_DELETE;
+	return 0;
+}
+
+/* A *Request at address. */
+static __always_inline __u32 read_request(struct scratch *s, __u64 address, struct go_reply *reply)
+{
+	const __u64 *words = s->go.words;
+	__u64 url;
+
+	if (bpf_probe_read_user(s->go.bytes, GO_REQUEST_BYTES, (void *)address))
+		return LEDGER(lost_fault);
+	reply->method[0] = words[GO_REQUEST_METHOD / 8];
+	reply->method[1] = words[GO_REQUEST_METHOD / 8 + 1];
+	reply->peer[0] = words[GO_REQUEST_REMOTE_ADDR / 8];
+	reply->peer[1] = words[GO_REQUEST_REMOTE_ADDR / 8 + 1];
+	reply->uri[0] = words[GO_REQUEST_URI / 8];
+	reply->uri[1] = words[GO_REQUEST_URI / 8 + 1];
+	url = words[GO_REQUEST_URL / 8];
+	if (!reply->uri[1] && url) { /* a proxy that reuses the request clears it */
+		if (bpf_probe_read_user(reply->uri, sizeof(reply->uri),
+					(void *)(url + GO_URL_PATH)))
+			return LEDGER(lost_fault);
+		reply->decoded = 1;
+	}
+	return 0;
+}
+
+static __always_inline __u32 read_http1(struct scratch *s, __u64 w, struct go_reply *reply)
+{
+	const __u64 *words = s->go.words;
+	__u64 request;
+
+	if (bpf_probe_read_user(s->go.bytes, GO_RESPONSE_BYTES, (void *)w))
+		return LEDGER(lost_fault);
+	request = words[GO_RESPONSE_REQUEST / 8];
+	if (words[GO_RESPONSE_CW / 8] == w) {
+		reply->header = words[(GO_RESPONSE_CW + GO_CW_HANDLER_HEADER) / 8];
+		reply->status = (__u32)words[(GO_RESPONSE_CW + GO_CW_STATUS) / 8];
+	} else if (words[GO_RESPONSE_CW_127 / 8] == w) {
+		reply->header = words[(GO_RESPONSE_CW_127 + GO_CW_HANDLER_HEADER) / 8];
+		reply->status = (__u32)words[(GO_RESPONSE_CW_127 + GO_CW_STATUS) / 8];
+	} else {
+		return LEDGER(lost_layout);
+	}
+	return read_request(s, request, reply);
+}
+
+/* Does the bufio.Writer at bw write to rws? Then bw's offset is the right one. */
+static __always_inline bool writes_to(__u64 bw, __u64 rws)
+{
+	__u64 writer = 0;
+
+	return bw && !bpf_probe_read_user(&writer, 8, (void *)(bw + GO_BUFIO_WRITER)) &&
+	       writer == rws;
+}
+
+static __always_inline __u32 read_http2(struct scratch *s, __u64 rws, struct go_reply *reply)
+{
+	const __u64 *words = s->go.words;
+	__u64 request;
+
+	if (bpf_probe_read_user(s->go.bytes, GO_RWS_BYTES, (void *)rws))
+		return LEDGER(lost_fault);
+	request = words[GO_RWS_REQUEST / 8];
+	if (writes_to(words[GO_RWS_BW / 8], rws)) {
+		reply->header = words[(GO_RWS_BW + GO_BW_HANDLER_HEADER) / 8];
+		reply->status = (__u32)words[(GO_RWS_BW + GO_BW_STATUS) / 8];
+	} else if (writes_to(words[GO_RWS_BW_119 / 8], rws)) {
+		reply->header = words[(GO_RWS_BW_119 + GO_BW_HANDLER_HEADER) / 8];
+		reply->status = (__u32)words[(GO_RWS_BW_119 + GO_BW_STATUS) / 8];
+	} else {
+		return LEDGER(lost_layout);
+	}
+	return read_request(s, request, reply);
+}
+
+static __always_inline __u32 read_http2_inline(struct scratch *s, __u64 rws, struct go_reply *reply)
+{
+	const __u64 *words = s->go.words;
+
+	if (bpf_probe_read_user(s->go.bytes, GO_RWS_INLINE_BYTES, (void *)rws))
+		return LEDGER(lost_fault);
+	if (!writes_to(words[GO_RWS_BW_127 / 8], rws))
+		return LEDGER(lost_layout);
+	reply->header = words[(GO_RWS_BW_127 + GO_BW_HANDLER_HEADER) / 8];
+	reply->status = (__u32)words[(GO_RWS_BW_127 + GO_BW_STATUS) / 8];
+	reply->method[0] = words[GO_RWS_INLINE_METHOD / 8];
+	reply->method[1] = words[GO_RWS_INLINE_METHOD / 8 + 1];
+	reply->peer[0] = words[GO_RWS_INLINE_REMOTE_ADDR / 8];
+	reply->peer[1] = words[GO_RWS_INLINE_REMOTE_ADDR / 8 + 1];
+	reply->uri[0] = words[GO_RWS_INLINE_URI / 8];
+	reply->uri[1] = words[GO_RWS_INLINE_URI / 8 + 1];
+	return 0;
+}
+
+/* RemoteAddr is "address:port"; the port changes with each connection and is cut off. */
+static __always_inline void read_peer(struct scratch *s, const __u64 text[2])
+{
+	__u32 i, port = 0;
+
+	__builtin_memset(s->peer, 0, sizeof(s->peer));
+	if (bpf_probe_read_user(s->peer, at_most(text[1], sizeof(s->peer) - 1), (void *)text[0]))
+		return;
+	for (i = 0; i < sizeof(s->peer) / 8; i++) {
+		__u64 colons = pt_bytes_equal(((__u64 *)s->peer)[i], ':');
+
+		if (colons)
+			port = i * 8 + pt_highest_byte(colons);
+	}
+	if (!port)
+		return;
+	/* a port has at most five digits: clear the colon and all behind it */
+	for (i = 0; i < 8; i++)
+		s->peer[(port + i) & 63] = 0;
+}
+
+/* The reply's digest: from the path where that names it, else from the reply's header. */
+static __always_inline void read_reply_digest(struct scratch *s, struct hit *hit, __u64 header)
+{
+	int rc;
+
+	s->digest_length = 0;
+	__builtin_memset(s->digest, 0, sizeof(s->digest));
+	if (s->parts.is_digest) {
+		__u64 length = at_most(s->parts.reference_length, PT_DIGEST_MAX);
+
+		if (!bpf_probe_read_kernel(s->digest, length, s->path + s->parts.reference))
+			s->digest_length = (__u32)length;
+		return;
+	}
+	rc = find_digest(s, header, hit->site->go_map);
+	if (rc == DIGEST_UNREAD)
+		ledger_add(hit->ledger, LEDGER(note_digest_unread));
+	else if (rc == DIGEST_MALFORMED)
+		ledger_add(hit->ledger, LEDGER(note_digest_malformed));
+}
+
+static __always_inline __u32 count_go_reply(struct scratch *s, struct hit *hit, __u64 object)
+{
+	struct go_reply reply = {};
+	__u32 outcome, method;
+	__u8 op = 0;
+
+	if (hit->site->hook == PT_GO_HOOK_HTTP1)
+		outcome = read_http1(s, object, &reply);
+	else if (bpf_probe_read_user(&object, 8, (void *)object))
+		outcome = LEDGER(lost_fault);
+	else if (hit->site->hook == PT_GO_HOOK_HTTP2)
+		outcome = read_http2(s, object, &reply);
+	else
+		outcome = read_http2_inline(s, object, &reply);
+	if (outcome)
+		return outcome;
+	if (!reply.status) /* a handler that never calls WriteHeader */
+		reply.status = 200;
+	if (reply.status < 100 || reply.status > 999)
+		return LEDGER(lost_layout);
+	outcome = read_method(reply.method, &method);
+	if (outcome)
+		return outcome;
+	if (method == PT_METHOD_OTHER)
+		return LEDGER(filtered_method);
+	outcome = read_path(s, reply.uri[0], reply.uri[1], reply.decoded ? 0 : ~0ull);
+	if (outcome)
+		return outcome;
+	outcome = classify(method, reply.status, &op);
+	if (outcome)
+		return outcome;
+	if (s->parts.is_digest && s->parts.reference_length > PT_DIGEST_MAX)
+		return LEDGER(filtered_name_too_long);
+	read_reply_digest(s, hit, reply.header);
+	if (hit->control->hint_seconds)
+		read_peer(s, reply.peer);
+	return count_reply(s, hit, op);
+}
+
+static __always_inline __u32 go_outcome(struct pt_regs *ctx, struct hit *hit)
+{
+	struct scratch *s;
+	__u64 object;
+	__u32 outcome;
+
+	if (!hit->site)
+		return LEDGER(lost_internal);
+	if (ctx->flags & FLAGS_BELOW_OR_EQUAL)
+		return LEDGER(filtered_stack_growth);
+	if (hit->site->off)
+		return LEDGER(filtered_target_off);
+	if (hit->site->go_abi == PT_GO_ABI_REGISTER)
+		object = ctx->ax;
+	else if (bpf_probe_read_user(&object, 8, (void *)(ctx->sp + 8)))
+		return LEDGER(lost_fault);
+	s = scratch_claim();
+	if (!s)
+		return LEDGER(lost_scratch);
+	outcome = count_go_reply(s, hit, object);
+	scratch_release(s);
+	return outcome;
+}
+
+SEC("uprobe")
+int go_http1(struct pt_regs *ctx)
+{
+	struct hit hit = {};
+
+	if (hit_begin(&hit, ctx))
+		hit_end(&hit, go_outcome(ctx, &hit));
+	return 0;
+}
+
+SEC("uprobe")
+int go_http2(struct pt_regs *ctx)
+{
+	struct hit hit = {};
+
+	if (hit_begin(&hit, ctx))
+		hit_end(&hit, go_outcome(ctx, &hit));
+	return 0;
+}

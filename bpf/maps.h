@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR MIT */
+/*
+ * The maps, all of them. Two windows exist; pt_control.active selects which one a hit writes to.
+ * The outer maps carry the two windows' inner maps, so that replacing a slot makes the kernel wait
+ * for every running program: that is what freezes a window (ARCHITECTURE, rule 4).
+ */
+#ifndef PULLTAP_MAPS_H
+#define PULLTAP_MAPS_H
+
+#include "events.h"
+#include "path.h"
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct pt_control);
+} control SEC(".maps");
+
+/* The kill switch: a bit mask of enum pt_off. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} off SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, PT_SITES);
+	__type(key, __u32);
+	__type(value, struct pt_site);
+} sites SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, PT_REGISTRIES);
+	__type(key, __u32);
+	__type(value, struct pt_registry);
+} registries SEC(".maps");
+
+/*
+ * Counts grow with the keys in use (no preallocation): one element per key and eight bytes per
+ * key and CPU. The loader sets max_entries; what it means at 64 CPUs is in docs/how-it-works.md.
+ */
+struct counts_map {
+	__uint(type, BPF_MAP_TYPE_PERCPU_HASH);
+	__uint(max_entries, 65536);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct pt_key);
+	__type(value, struct pt_count);
+} counts_0 SEC(".maps"), counts_1 SEC(".maps");
+
+struct long_counts_map {
+	__uint(type, BPF_MAP_TYPE_PERCPU_HASH);
+	__uint(max_entries, 8192);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct pt_long_key);
+	__type(value, struct pt_count);
+} long_counts_0 SEC(".maps"), long_counts_1 SEC(".maps");
+
+struct ledger_map {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct pt_ledger);
+} ledger_0 SEC(".maps"), ledger_1 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, 2);
+	__type(key, __u32);
+	__array(values, struct counts_map);
+} counts SEC(".maps") = {.values = {&counts_0, &counts_1}};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, 2);
+	__type(key, __u32);
+	__array(values, struct long_counts_map);
+} long_counts SEC(".maps") = {.values = {&long_counts_0, &long_counts_1}};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, 2);
+	__type(key, __u32);
+	__array(values, struct ledger_map);
+} ledgers SEC(".maps") = {.values = {&ledger_0, &ledger_1}};
+
+/*
+ * HEADs that a GET may follow. Expired ones are swept by the agent; when the map is full the HEAD
+ * is still counted and note_hint_full says so.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 65536);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct pt_hint_key);
+	__type(value, struct pt_hint);
+} hints SEC(".maps");
+
+/*
+ * Working memory, too large for the BPF stack. A program may be preempted on its CPU by another
+ * thread's, so each CPU has a few and a hit claims one; when all are taken it counts lost_scratch.
+ */
+#define PT_SCRATCHES 4
+
+/* A walk through the groups of a Go map: bpf/go_header.h. */
+struct header_walk {
+	__u64 groups; /* address of the current array of groups */
+	__u64 next; /* buckets: overflow bucket, or 0 */
+	__u64 other; /* buckets: the old array of a map that grows; swiss: the directory */
+	__u64 last; /* index of the current array's last group */
+	__u64 other_last; /* buckets: the same for the old array; swiss: tables left */
+	__u64 index;
+	__u32 kind; /* enum pt_go_map */
+	__s32 result;
+};
+
+struct scratch {
+	__u32 busy;
+	__u32 path_length;
+	char path[PT_PATH_BYTES + PT_PATH_SLOP];
+	union {
+		__u64 words[48];
+		__u8 bytes[384];
+	} go; /* the Go struct that is being read */
+	struct pt_scan scan;
+	struct pt_decode decode;
+	struct pt_prefix prefix;
+	struct header_walk walk;
+	struct pt_path parts;
+	__u32 digest_length;
+	char digest[PT_LONG_DIGEST + 8];
+	char peer[64];
+	struct pt_key key;
+	struct pt_long_key long_key;
+	struct pt_hint_key hint_key;
+	struct pt_hint hint;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, PT_SCRATCHES);
+	__type(key, __u32);
+	__type(value, struct scratch);
+} scratches SEC(".maps");
+
+#endif
