@@ -53,9 +53,9 @@ enum options_command {
  * and what is accepted; 1 when --help, --version or --print-config was served and the program
  * should end with success. Strings live until options_free.
  */
-must_check int options_parse(struct options *ret, enum options_command command,
-			     const char *summary, int argc, char **argv,
-			     const char **positional, unsigned int positional_max);
+must_check int options_parse(struct options *ret, enum options_command command, const char *summary,
+			     int argc, char **argv, const char **positional,
+			     unsigned int positional_max);
 void options_free(struct options *options);
 
 /* The table as Markdown (docs/reference.md is compared with it by a test). */

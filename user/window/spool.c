@@ -56,6 +56,7 @@ static int read_state(struct spool *spool, const char *name, char text[STATE_TEX
 		openat(spool->fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
 	ssize_t n;
 
+	text[0] = 0;
 	if (fd < 0)
 		return errno == ENOENT ? 0 : -errno;
 	do {

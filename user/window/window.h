@@ -11,16 +11,23 @@
 
 #include "../../bpf/abi.h"
 
+/* clang-format off: the macro's list looks like one endless statement to it */
 /* Indexes of the ledger's counters, in the order of struct pt_ledger. */
 enum ledger_index {
 #define X(name, kind, help) LEDGER_##name,
 	PT_LEDGER(X)
 #undef X
-	LEDGER_COUNT,
+		LEDGER_COUNT,
 };
+/* clang-format on */
 
-enum ledger_kind { LEDGER_KIND_SEEN, LEDGER_KIND_COUNTED, LEDGER_KIND_FILTERED, LEDGER_KIND_LOST,
-		   LEDGER_KIND_NOTE };
+enum ledger_kind {
+	LEDGER_KIND_SEEN,
+	LEDGER_KIND_COUNTED,
+	LEDGER_KIND_FILTERED,
+	LEDGER_KIND_LOST,
+	LEDGER_KIND_NOTE,
+};
 
 struct ledger_field {
 	const char *name;
