@@ -11,13 +11,14 @@
 
 #include "../../bpf/abi.h"
 
-/* clang-format off: the macro's list looks like one endless statement to it */
+/* A list made by a macro looks like one endless statement to clang-format. */
+/* clang-format off */
 /* Indexes of the ledger's counters, in the order of struct pt_ledger. */
 enum ledger_index {
 #define X(name, kind, help) LEDGER_##name,
 	PT_LEDGER(X)
 #undef X
-		LEDGER_COUNT,
+	LEDGER_COUNT,
 };
 /* clang-format on */
 
