@@ -9,6 +9,7 @@
 #include "discover/binary_image.h"
 #include "discover/build_info.h"
 #include "discover/elf_image.h"
+#include "discover/file_identity.h"
 #include "discover/go_pclntab.h"
 #include "discover/go_site.h"
 
@@ -229,6 +230,7 @@ static void free_source(struct byte_source **source)
 int binary_inspect(int fd, bool allow_slow, struct binary *ret)
 {
 	_cleanup_(free_source) struct byte_source *source = NULL;
+	struct file_identity file;
 	struct binary binary = {0};
 	struct stat st;
 	int err;
@@ -237,11 +239,13 @@ int binary_inspect(int fd, bool allow_slow, struct binary *ret)
 		return -errno;
 	if (!S_ISREG(st.st_mode))
 		return -ENOEXEC;
-	err = byte_source_new_file(fd, &source);
+	err = file_identity_read(fd, &file);
+	if (!err)
+		err = byte_source_new_file(fd, &source);
 	if (err)
 		return err;
-	binary.device = st.st_dev;
-	binary.inode = st.st_ino;
+	binary.device = file.device;
+	binary.inode = file.inode;
 	err = binary_inspect_source(source, allow_slow, &binary);
 	if (!err)
 		*ret = binary;

@@ -23,6 +23,7 @@ struct binary_site {
 };
 
 struct binary {
+	/* what the probe will stand in, see file_identity.h: one value for all overlay mounts */
 	uint64_t device;
 	uint64_t inode;
 	char build_id[65]; /* hex of the GNU build id, else of Go's; empty if neither */
