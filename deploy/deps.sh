@@ -105,7 +105,8 @@ cleanup() {
 }
 
 [ $# -gt 0 ] || usage
-wanted= optional=
+wanted=''
+optional=''
 for purpose in "$@"; do
 	case "$purpose" in
 	build) wanted="$wanted $BUILD" ;;
