@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Every setting, in one sorted table that makes the parsing (flags, PULLTAP_* environment, config
- * file; the first named wins), --help, --print-config and the documentation check.
+ * Every setting, in one sorted table (options_table.c) that makes the parsing (flags, PULLTAP_*
+ * environment, config file; the first named wins), --help, --print-config and the documentation
+ * check. Main thread only.
  */
 #ifndef PULLTAP_CLI_OPTIONS_H
 #define PULLTAP_CLI_OPTIONS_H
@@ -15,7 +16,7 @@
 #define OPTIONS_TARGETS 32
 
 struct options {
-	const char *config; /* --config FILE */
+	const char *config; /* the file that was read; NULL: none */
 	const char *database; /* libpq conninfo; NULL: PG* variables, else the embedded cluster */
 	const char *state_dir; /* spool, embedded cluster, status file */
 	const char *bpffs; /* where programs and maps are pinned */
@@ -29,7 +30,8 @@ struct options {
 	bool allow_slow_sites;
 	bool discover; /* look for registries by themselves */
 	bool json; /* --output json */
-	const char *log_level;
+	const char *log_level; /* "error", "warn", "info", "debug" */
+	struct options_text *text; /* private: what the strings above point into */
 };
 
 /* Options apply to some commands only. */
@@ -47,11 +49,15 @@ enum options_command {
 
 /*
  * Parses argv of one command (argv[0] is the command's name). Flags win over the environment, the
- * environment over the file, the file over the defaults. positional receives what is left (at
- * most positional_max, NULL-terminated by the caller's array size + 1).
+ * environment over the file, the file over the defaults; a list is taken from one of them as a
+ * whole. What does not apply to the command is ignored in the environment and the file, so that a
+ * bad window can't keep `pulltap off` from working. positional receives what is left and a NULL
+ * behind it: it needs room for positional_max + 1, or is NULL for a command without any.
+ * summary is the text of --help; a first line that ends in '\n' names the positional arguments, as
+ * in "[REPOSITORY]\nlists what was counted".
  * Returns 0; -EINVAL after a message on standard error that names the setting, where it came from
- * and what is accepted; 1 when --help, --version or --print-config was served and the program
- * should end with success. Strings live until options_free.
+ * and what is accepted; -ENOMEM; 1 when --help, --version or --print-config was served and the
+ * program should end with success. Strings live until options_free, and as long as argv.
  */
 must_check int options_parse(struct options *ret, enum options_command command, const char *summary,
 			     int argc, char **argv, const char **positional,

@@ -1,0 +1,358 @@
+/* SPDX-License-Identifier: MIT */
+#include "cli/options_table.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define NAME_MAX_BYTES 63
+
+static const char *const outputs[] = {"text", "json", NULL};
+static const char *const log_levels[] = {"error", "warn", "info", "debug", NULL};
+
+#define RUN OPTIONS_RUN
+#define LIVE (OPTIONS_RUN | OPTIONS_STATUS | OPTIONS_TOP | OPTIONS_DOCTOR)
+#define PRINTERS (OPTIONS_STATUS | OPTIONS_TOP | OPTIONS_LS | OPTIONS_DOCTOR | OPTIONS_SWITCH)
+#define KERNEL_ONLY (OPTIONS_TOP | OPTIONS_SWITCH)
+
+const struct option_row option_table[OPTION_ROWS] = {
+	{
+		.name = "allow-slow-sites",
+		.kind = OPTION_FLAG,
+		.offset = offsetof(struct options, allow_slow_sites),
+		.value = "no",
+		.commands = RUN | OPTIONS_DOCTOR,
+		.help = "probe a function even where the kernel has to single-step the instruction",
+	},
+	{
+		.name = "bpffs",
+		.argument = "DIR",
+		.kind = OPTION_TEXT,
+		.offset = offsetof(struct options, bpffs),
+		.value = "/sys/fs/bpf/pulltap",
+		.commands = LIVE | OPTIONS_SWITCH | OPTIONS_UNINSTALL,
+		.help = "where programs and maps are pinned; must be on a bpf file system",
+	},
+	{
+		.name = "config",
+		.argument = "FILE",
+		.kind = OPTION_TEXT,
+		.offset = offsetof(struct options, config),
+		.unset = "/etc/pulltap/pulltap.conf if it exists",
+		.commands = OPTIONS_ALL,
+		.help = "read settings from this file",
+	},
+	{
+		.name = "database",
+		.argument = "CONNINFO",
+		.kind = OPTION_CONNINFO,
+		.offset = offsetof(struct options, database),
+		.unset = "the PG* variables, else a private cluster in the state directory",
+		.commands = OPTIONS_ALL & ~KERNEL_ONLY & ~OPTIONS_UNINSTALL,
+		.help = "PostgreSQL to use, as a libpq connection string or URI",
+	},
+	{
+		.name = "hint-time",
+		.argument = "SECONDS",
+		.kind = OPTION_NUMBER,
+		.offset = offsetof(struct options, hint_s),
+		.value = "300",
+		.min = 0,
+		.max = 86400,
+		.commands = RUN,
+		.help = "how long a HEAD of a tag waits for the GET of its digest; 0 never joins "
+			"them",
+	},
+	{
+		.name = "log-level",
+		.argument = "LEVEL",
+		.kind = OPTION_CHOICE,
+		.offset = offsetof(struct options, log_level),
+		.value = "info",
+		.choices = log_levels,
+		.commands = OPTIONS_ALL,
+		.help = "least important messages to print",
+	},
+	{
+		.name = "max-keys",
+		.argument = "COUNT",
+		.kind = OPTION_NUMBER,
+		.offset = offsetof(struct options, max_keys),
+		.value = "65536",
+		.min = 1024,
+		.max = 1048576,
+		.commands = RUN,
+		.help = "different pulls that one window has room for in the kernel",
+	},
+	{
+		.name = "no-discover",
+		.kind = OPTION_FLAG,
+		.offset = offsetof(struct options, discover),
+		.value = "no",
+		.commands = RUN | OPTIONS_DOCTOR,
+		.help = "watch the named targets only, look for no registries",
+	},
+	{
+		.name = "node",
+		.argument = "NAME",
+		.kind = OPTION_NAME,
+		.offset = offsetof(struct options, node),
+		.unset = "the host's name",
+		.commands = RUN,
+		.help = "what this machine is called in the database",
+	},
+	{
+		.name = "output",
+		.argument = "FORMAT",
+		.kind = OPTION_CHOICE,
+		.offset = offsetof(struct options, json),
+		.value = "text",
+		.choices = outputs,
+		.commands = PRINTERS,
+		.help = "how results are printed",
+	},
+	{
+		.name = "registry",
+		.argument = "NAME",
+		.kind = OPTION_NAME,
+		.offset = offsetof(struct options, registry),
+		.unset = "the binary's name",
+		.commands = RUN,
+		.help = "what registries that were found by themselves are called",
+	},
+	{
+		.name = "state-dir",
+		.argument = "DIR",
+		.kind = OPTION_TEXT,
+		.offset = offsetof(struct options, state_dir),
+		.value = "/var/lib/pulltap",
+		.commands = OPTIONS_ALL & ~KERNEL_ONLY,
+		.help = "where the spool, the private cluster and the status file are kept",
+	},
+	{
+		.name = "target",
+		.argument = "NAME=WHAT",
+		.kind = OPTION_TARGETS,
+		.offset = offsetof(struct options, targets),
+		.unset = "none",
+		.commands = RUN | OPTIONS_DOCTOR,
+		.help = "a process id, executable or container to watch as registry NAME; may be "
+			"given again",
+	},
+	{
+		.name = "window",
+		.argument = "SECONDS",
+		.kind = OPTION_NUMBER,
+		.offset = offsetof(struct options, window_s),
+		.value = "10",
+		.min = 1,
+		.max = 3600,
+		.commands = RUN,
+		.help = "how long counts are gathered in the kernel before they are written",
+	},
+};
+
+/* The table's one list of commands, in the order of the bits. */
+static const char *const command_names[] = {
+	"run", "status", "top", "ls", "doctor", "migrate", "on, off", "uninstall",
+};
+_Static_assert(OPTIONS_ALL == (1 << (sizeof(command_names) / sizeof(command_names[0]))) - 1,
+	       "a command has no name");
+
+static int by_name(const void *key, const void *row)
+{
+	return strcmp(key, ((const struct option_row *)row)->name);
+}
+
+const struct option_row *option_find(const char *name)
+{
+	return bsearch(name, option_table, OPTION_ROWS, sizeof(option_table[0]), by_name);
+}
+
+void option_environment(const struct option_row *row, char ret[OPTION_ENVIRONMENT_MAX])
+{
+	size_t n = (size_t)snprintf(ret, OPTION_ENVIRONMENT_MAX, "PULLTAP_");
+
+	for (const char *p = row->name; *p && n + 1 < OPTION_ENVIRONMENT_MAX; p++)
+		ret[n++] = *p == '-' ? '_' : (char)(*p - 'a' + 'A');
+	ret[n] = 0;
+}
+
+static bool is_name(const char *text, size_t length)
+{
+	for (size_t i = 0; i < length; i++) {
+		if (text[i] <= ' ' || text[i] > '~')
+			return false;
+	}
+	return length > 0 && length <= NAME_MAX_BYTES;
+}
+
+static int store_number(const struct option_row *row, const char *text, unsigned int *field)
+{
+	unsigned long value;
+	char *end;
+
+	/* strtoul takes signs, spaces and "0x" that no range message would explain. */
+	if (strspn(text, "0123456789") != strlen(text) || !*text)
+		return -EINVAL;
+	errno = 0;
+	value = strtoul(text, &end, 10);
+	if (errno || value < row->min || value > row->max)
+		return -EINVAL;
+	*field = (unsigned int)value;
+	return 0;
+}
+
+static int parse_flag(const char *text, bool *ret)
+{
+	static const char *const words[] = {"no", "yes", "false", "true", "off", "on", "0", "1"};
+
+	for (unsigned int i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+		if (!strcmp(text, words[i])) {
+			*ret = i & 1;
+			return 0;
+		}
+	}
+	return -EINVAL;
+}
+
+static bool is_choice(const struct option_row *row, const char *text)
+{
+	for (const char *const *choice = row->choices; *choice; choice++) {
+		if (!strcmp(*choice, text))
+			return true;
+	}
+	return false;
+}
+
+static int store_target(const char *text, struct options *options)
+{
+	const char *equals = strchr(text, '=');
+
+	if (!equals || !equals[1] || !is_name(text, (size_t)(equals - text)) ||
+	    options->targets_count == OPTIONS_TARGETS)
+		return -EINVAL;
+	options->targets[options->targets_count++] = text;
+	return 0;
+}
+
+int option_store(const struct option_row *row, const char *text, struct options *options)
+{
+	void *field = (char *)options + row->offset;
+	bool flag;
+
+	switch (row->kind) {
+	case OPTION_NUMBER:
+		return store_number(row, text, field);
+	case OPTION_TARGETS:
+		return store_target(text, options);
+	case OPTION_FLAG:
+		if (parse_flag(text, &flag))
+			return -EINVAL;
+		/* The only flag whose field says the opposite. */
+		*(bool *)field = row->offset == offsetof(struct options, discover) ? !flag : flag;
+		return 0;
+	case OPTION_CHOICE:
+		if (!is_choice(row, text))
+			return -EINVAL;
+		if (row->offset == offsetof(struct options, json))
+			options->json = !strcmp(text, "json");
+		else
+			*(const char **)field = text;
+		return 0;
+	case OPTION_NAME:
+		if (!is_name(text, strlen(text)))
+			return -EINVAL;
+		break;
+	case OPTION_TEXT:
+	case OPTION_CONNINFO:
+		if (!*text)
+			return -EINVAL;
+		break;
+	}
+	*(const char **)field = text;
+	return 0;
+}
+
+static void append(char *text, size_t size, const char *more)
+{
+	size_t n = strlen(text);
+
+	if (n + 1 < size)
+		snprintf(text + n, size - n, "%s", more);
+}
+
+void option_accepts(const struct option_row *row, char *ret, size_t size)
+{
+	ret[0] = 0;
+	switch (row->kind) {
+	case OPTION_NUMBER:
+		snprintf(ret, size, "a number %sfrom %u to %u",
+			 !strcmp(row->argument, "SECONDS") ? "of seconds " : "", row->min,
+			 row->max);
+		break;
+	case OPTION_FLAG:
+		snprintf(ret, size, "yes or no");
+		break;
+	case OPTION_CHOICE:
+		for (const char *const *choice = row->choices; *choice; choice++) {
+			if (choice != row->choices)
+				append(ret, size, choice[1] ? ", " : " or ");
+			append(ret, size, *choice);
+		}
+		break;
+	case OPTION_NAME:
+		snprintf(ret, size, "1 to %d printable characters without spaces", NAME_MAX_BYTES);
+		break;
+	case OPTION_TARGETS:
+		snprintf(ret, size, "NAME=PID, NAME=EXECUTABLE or NAME=CONTAINER, at most %d times",
+			 OPTIONS_TARGETS);
+		break;
+	case OPTION_CONNINFO:
+		snprintf(ret, size, "a libpq connection string or URI");
+		break;
+	case OPTION_TEXT:
+		snprintf(ret, size, "a path");
+		break;
+	}
+}
+
+static void print_commands(FILE *out, unsigned int commands)
+{
+	const char *separator = "";
+
+	if (commands == OPTIONS_ALL) {
+		fputs("all", out);
+		return;
+	}
+	for (unsigned int i = 0; i < sizeof(command_names) / sizeof(command_names[0]); i++) {
+		if (commands & 1u << i) {
+			fprintf(out, "%s%s", separator, command_names[i]);
+			separator = ", ";
+		}
+	}
+}
+
+void options_print_markdown(FILE *out)
+{
+	fputs("| option | commands | accepts | default | what it does |\n"
+	      "| --- | --- | --- | --- | --- |\n",
+	      out);
+	for (unsigned int i = 0; i < OPTION_ROWS; i++) {
+		const struct option_row *row = &option_table[i];
+		char accepts[160];
+
+		fprintf(out, "| `--%s", row->name);
+		if (row->argument)
+			fprintf(out, "=%s", row->argument);
+		fputs("` | ", out);
+		print_commands(out, row->commands);
+		option_accepts(row, accepts, sizeof(accepts));
+		fprintf(out, " | %s | ", accepts);
+		if (row->value)
+			fprintf(out, "`%s`", row->value);
+		else
+			fputs(row->unset, out);
+		fprintf(out, " | %s |\n", row->help);
+	}
+}
