@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: MIT */
+#include "attach/bpffs.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <libgen.h>
+#include <limits.h>
+#include <linux/magic.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+
+static int is_bpffs(const char *path)
+{
+	struct statfs fs;
+
+	if (statfs(path, &fs))
+		return -errno;
+	return fs.f_type == BPF_FS_MAGIC;
+}
+
+int bpffs_prepare(const char *path)
+{
+	char parent[PATH_MAX];
+	int rc;
+
+	if (strlen(path) >= sizeof(parent))
+		return -ENAMETOOLONG;
+	strcpy(parent, path);
+	dirname(parent);
+	rc = is_bpffs(parent);
+	if (rc < 0)
+		return rc;
+	if (!rc) {
+		/* only the usual place is mounted over: elsewhere it would hide somebody's files */
+		if (strcmp(parent, "/sys/fs/bpf"))
+			return -EMEDIUMTYPE;
+		if (mount("bpf", parent, "bpf", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0700"))
+			return -errno;
+	}
+	if (mkdir(path, 0700) && errno != EEXIST)
+		return -errno;
+	return 0;
+}
+
+int bpffs_lock(const char *path)
+{
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	if (flock(fd, LOCK_EX | LOCK_NB))
+		return -errno;
+	return TAKE_FD(fd);
+}
+
+static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+	(void)st;
+	(void)type;
+	(void)ftw;
+	return remove(path) ? -errno : 0;
+}
+
+int bpffs_remove(const char *path)
+{
+	int rc = nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
+
+	if (rc == -1)
+		rc = -errno;
+	return rc == -ENOENT ? 0 : rc;
+}

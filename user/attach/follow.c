@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: MIT */
+#include "attach/follow.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "attach/sites.h"
+#include "base/log.h"
+#include "discover/catalog.h"
+#include "discover/process.h"
+#include "discover/target.h"
+
+/* How long a probed file may be run by nobody before its probes (and the inode they hold) go. */
+#define UNUSED_S 600
+/* Unusable binaries that are remembered, so that each is named once and not at every scan. */
+#define COMPLAINTS 32
+
+struct follow {
+	struct kernel *kernel;
+	struct catalog *catalog;
+	int proc;
+	bool discover;
+	const char *registry;
+	struct target *targets;
+	unsigned int targets_count;
+	uint64_t complained[COMPLAINTS]; /* inodes of binaries that were said to be unusable */
+	unsigned int complaints;
+	time_t last_run[PT_SITES]; /* when a process of that site's file was last seen */
+};
+
+static time_t now_s(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_BOOTTIME, &ts);
+	return ts.tv_sec;
+}
+
+void follow_free(struct follow **follow)
+{
+	struct follow *f = *follow;
+
+	if (!f)
+		return;
+	catalog_free(&f->catalog);
+	if (f->proc >= 0)
+		close(f->proc);
+	free(f->targets);
+	free(f);
+	*follow = NULL;
+}
+
+int follow_new(struct follow **ret, struct kernel *kernel, const struct follow_options *options)
+{
+	_cleanup_(follow_free) struct follow *follow = calloc(1, sizeof(*follow));
+	int rc;
+
+	if (!follow)
+		return -ENOMEM;
+	*follow = (struct follow){
+		.kernel = kernel,
+		.proc = -1,
+		.discover = options->discover,
+		.registry = options->registry,
+		.targets_count = options->targets_count,
+	};
+	follow->targets = calloc(options->targets_count + 1, sizeof(*follow->targets));
+	if (!follow->targets)
+		return -ENOMEM;
+	for (unsigned int i = 0; i < options->targets_count; i++) {
+		char message[256];
+
+		if (!target_parse(options->targets[i], &follow->targets[i], message,
+				  sizeof(message)))
+			continue;
+		fprintf(stderr, "pulltap: --target %s: %s\n", options->targets[i], message);
+		return -EINVAL;
+	}
+	rc = catalog_new(options->allow_slow, &follow->catalog);
+	rc = rc ?: process_open_proc("/proc", &follow->proc);
+	if (rc)
+		return rc;
+	for (int i = 0; i < PT_SITES; i++)
+		follow->last_run[i] = now_s();
+	*ret = TAKE_PTR(follow);
+	return 0;
+}
+
+static const char *base_name(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash ? slash + 1 : path;
+}
+
+/* The registry's name that a process counts for; NULL when it is none of ours. */
+static const char *registry_of(const struct follow *follow, const struct process *process,
+			       const struct binary *binary)
+{
+	for (unsigned int i = 0; i < follow->targets_count; i++)
+		if (target_matches(&follow->targets[i], process))
+			return follow->targets[i].name;
+	if (!follow->discover || !binary->registry_kind[0])
+		return NULL;
+	return follow->registry ? follow->registry : base_name(process->exe);
+}
+
+/* True the first time for an inode. */
+static bool complain(struct follow *follow, uint64_t inode)
+{
+	for (unsigned int i = 0; i < COMPLAINTS; i++)
+		if (follow->complained[i] == inode)
+			return false;
+	follow->complained[follow->complaints++ % COMPLAINTS] = inode;
+	return true;
+}
+
+static void mark_run(struct follow *follow, const struct binary *binary)
+{
+	struct pt_site site;
+
+	for (uint32_t i = 0; i < PT_SITES; i++)
+		if (sites_read(follow->kernel, i, &site) && site.device == binary->device &&
+		    site.inode == binary->inode)
+			follow->last_run[i] = now_s();
+}
+
+static int attach_process(struct follow *follow, const struct process *process,
+			  const struct binary *binary, const char *registry)
+{
+	char exe[512], refusal[400];
+	_cleanup_close_ int fd = -1;
+	int rc;
+
+	log_quote(exe, sizeof(exe), process->exe);
+	if (!binary->sites_count) {
+		if (complain(follow, binary->inode))
+			log_warn("target can't be observed", "registry=%s exe=%s pid=%d reason=%s",
+				 registry, exe, process->pid,
+				 log_quote(refusal, sizeof(refusal), binary->refusal));
+		return 0;
+	}
+	rc = process_open_binary(follow->proc, process->pid, &fd);
+	if (rc)
+		return rc == -ENOENT || rc == -ESRCH ? 0 : rc;
+	rc = sites_attach(follow->kernel, binary, fd, registry);
+	if (rc < 0) {
+		if (complain(follow, binary->inode))
+			log_error("attaching failed", "registry=%s exe=%s pid=%d error=\"%s\"",
+				  registry, exe, process->pid, strerror(-rc));
+		return 0;
+	}
+	log_info("target attached", "registry=%s exe=%s pid=%d kind=%s go=%s sites=%d", registry, exe,
+		 process->pid, binary->registry_kind[0] ? binary->registry_kind : "named",
+		 binary->go_version[0] ? binary->go_version : "unknown", rc);
+	return 1;
+}
+
+static bool names_process(const struct follow *follow, const struct process *process)
+{
+	for (unsigned int i = 0; i < follow->targets_count; i++)
+		if (target_matches(&follow->targets[i], process))
+			return true;
+	return false;
+}
+
+int follow_process(struct follow *follow, pid_t pid)
+{
+	struct process process;
+	struct file_identity file;
+	struct binary binary;
+	const char *registry;
+	int rc = catalog_inspect(follow->catalog, follow->proc, pid, &binary, &file);
+
+	if (rc == -ENOEXEC || rc == -ENOENT) {
+		/* of no interest, unless the operator says that this is a registry */
+		if (follow->targets_count && !process_read(follow->proc, pid, &process) &&
+		    names_process(follow, &process) && complain(follow, process.file.inode))
+			log_warn("target can't be observed",
+				 "pid=%d reason=\"no Go HTTP server in it, see pulltap doctor\"", pid);
+		return 0;
+	}
+	if (rc)
+		return 0; /* gone, or not ours to read */
+	if (process_read(follow->proc, pid, &process))
+		return 0;
+	registry = registry_of(follow, &process, &binary);
+	if (!registry)
+		return 0;
+	if (sites_has(follow->kernel, &binary)) {
+		mark_run(follow, &binary);
+		return 0;
+	}
+	rc = attach_process(follow, &process, &binary, registry);
+	if (rc > 0)
+		mark_run(follow, &binary);
+	return rc;
+}
+
+struct scan {
+	struct follow *follow;
+	int attached;
+};
+
+static int scan_one(void *context, pid_t pid)
+{
+	struct scan *scan = context;
+	int rc = follow_process(scan->follow, pid);
+
+	if (rc > 0)
+		scan->attached += rc;
+	return 0;
+}
+
+int follow_scan(struct follow *follow)
+{
+	struct scan scan = {.follow = follow};
+	int rc;
+
+	for (unsigned int i = 0; i < follow->targets_count; i++)
+		target_resolve(&follow->targets[i], "");
+	rc = process_each(follow->proc, scan_one, &scan);
+	return rc ?: scan.attached;
+}
+
+int follow_retire(struct follow *follow)
+{
+	struct pt_site site;
+	int retired = 0;
+
+	for (uint32_t i = 0; i < PT_SITES; i++) {
+		int rc;
+
+		if (!sites_read(follow->kernel, i, &site) ||
+		    now_s() - follow->last_run[i] < UNUSED_S)
+			continue;
+		rc = sites_detach(follow->kernel, site.device, site.inode);
+		if (rc)
+			return rc;
+		log_info("target detached", "inode=%llu reason=\"no process has run it for %d s\"",
+			 (unsigned long long)site.inode, UNUSED_S);
+		retired++;
+	}
+	return retired;
+}

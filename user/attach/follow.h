@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Follows the processes of the node: finds those that are registries, or that the operator named,
+ * and keeps their binaries probed. Runs on the agent's main thread; one failure concerns one
+ * binary, is logged once and kept for status.
+ */
+#ifndef PULLTAP_ATTACH_FOLLOW_H
+#define PULLTAP_ATTACH_FOLLOW_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "attach/kernel.h"
+
+struct follow;
+
+struct follow_options {
+	const char *const *targets; /* NAME=PID|EXE|CONTAINER, parsed and checked here */
+	unsigned int targets_count;
+	const char *registry; /* name for registries found by themselves; NULL: the binary's */
+	bool discover;
+	bool allow_slow;
+};
+
+/* -EINVAL after a message on standard error when a target is not understood. */
+must_check int follow_new(struct follow **ret, struct kernel *kernel,
+			  const struct follow_options *options);
+void follow_free(struct follow **follow);
+
+/* Looks at every process. Returns the number of binaries newly probed, or -errno. */
+must_check int follow_scan(struct follow *follow);
+
+/* Looks at one process that has just started. The same returns; 0 when it is gone already. */
+must_check int follow_process(struct follow *follow, pid_t pid);
+
+/* Detaches sites of files that are deleted and run by nobody. Returns how many binaries. */
+must_check int follow_retire(struct follow *follow);
+
+#endif

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The set of programs and maps in the kernel, always reached through its pins: loading makes the
+ * pins and then opens them, so that a fresh set and an adopted one are handled by the same code.
+ * One thread owns it; reading counters through the descriptors is safe from others.
+ */
+#ifndef PULLTAP_ATTACH_KERNEL_H
+#define PULLTAP_ATTACH_KERNEL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "../../bpf/abi.h"
+#include "base/cleanup.h"
+
+enum kernel_window_map { KERNEL_COUNTS, KERNEL_LONG_COUNTS, KERNEL_LEDGER, KERNEL_WINDOW_MAPS };
+enum kernel_program { KERNEL_GO_HTTP1, KERNEL_GO_HTTP2, KERNEL_EXEC_WATCH, KERNEL_PROGRAMS };
+
+struct kernel {
+	char *path; /* of the pins */
+	struct pt_control *control; /* shared with the programs */
+	int cpus; /* possible CPUs: values of per-CPU maps have one part for each */
+	int off_fd;
+	int sites_fd;
+	int registries_fd;
+	int hints_fd;
+	int events_fd;
+	int outer_fd[KERNEL_WINDOW_MAPS];
+	int window_fd[2][KERNEL_WINDOW_MAPS];
+	int program_fd[KERNEL_PROGRAMS];
+};
+
+struct kernel_sizes {
+	uint32_t max_keys; /* short keys of one window */
+	uint32_t hint_seconds;
+};
+
+/*
+ * Loads the programs and maps and pins them under path, which must exist and be empty.
+ * Errors: -EPERM privileges, -ENOTSUP a kernel without BTF or a needed feature, -errno else; the
+ * verifier's or libbpf's last words are logged.
+ */
+must_check int kernel_load(const char *path, const struct kernel_sizes *sizes);
+
+/*
+ * Opens what is pinned under path. -ENOENT: nothing there. -EPROTO: made by a pulltap with another
+ * layout of maps.
+ */
+must_check int kernel_open(struct kernel **ret, const char *path);
+void kernel_free(struct kernel **kernel);
+
+/* Of this binary's BPF object: a set with the same hash can be adopted. */
+uint64_t kernel_abi_hash(void);
+
+/* Attaches the exec watch and pins its link; harmless when it is there already. */
+must_check int kernel_watch_execs(struct kernel *kernel);
+
+/* Sets and clears bits of enum pt_off; *ret_mask (may be NULL) gets the new mask. */
+must_check int kernel_switch(struct kernel *kernel, uint32_t set, uint32_t clear,
+			     uint32_t *ret_mask);
+must_check int kernel_switch_read(const struct kernel *kernel, uint32_t *ret_mask);
+
+/* Waits until every program that runs now has ended: an RCU grace period of the kernel. */
+must_check int kernel_grace(struct kernel *kernel);
+
+/* Adds the per-CPU ledgers of a window (0 or 1). ledger has LEDGER_COUNT entries. */
+must_check int kernel_ledger(const struct kernel *kernel, unsigned int window, uint64_t *ledger);
+
+/* Kernel memory that the maps of both windows take now, in bytes, as the kernel accounts it, and
+ * the most that one window can take at its limits. */
+must_check int kernel_memory(const struct kernel *kernel, uint64_t *ret_used,
+			     uint64_t *ret_window_limit);
+
+/* Run time and hits of a program since it was loaded; 0 where statistics are switched off. */
+must_check int kernel_program_stats(const struct kernel *kernel, enum kernel_program program,
+				    uint64_t *ret_run_ns, uint64_t *ret_runs);
+const char *kernel_program_name(enum kernel_program program);
+
+/* The same formula for status, docs and the loader: most memory of one window, in bytes. */
+uint64_t kernel_window_limit(uint32_t max_keys, uint32_t max_long_keys, unsigned int cpus);
+
+#endif

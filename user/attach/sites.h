@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Which instructions of which binaries are probed, kept in the kernel's own `sites` map so that
+ * the next agent finds them. A site is a slot of that map and a pinned link of the same number.
+ */
+#ifndef PULLTAP_ATTACH_SITES_H
+#define PULLTAP_ATTACH_SITES_H
+
+#include <stdbool.h>
+
+#include "attach/kernel.h"
+#include "discover/binary.h"
+
+/*
+ * Probes every site of a binary that is not probed yet, counting for the registry of that name.
+ * Returns the number of sites newly attached, or -errno: -ENOSPC when PT_SITES or PT_REGISTRIES
+ * are used up; partly attached binaries are detached again.
+ */
+must_check int sites_attach(struct kernel *kernel, const struct binary *binary, int binary_fd,
+			    const char *registry);
+
+/* Is this very binary (device, inode, build) probed already? */
+bool sites_has(const struct kernel *kernel, const struct binary *binary);
+
+/* Detaches the sites of a binary; 0 also when there are none. */
+must_check int sites_detach(struct kernel *kernel, uint64_t device, uint64_t inode);
+
+/* Detaches everything. */
+must_check int sites_detach_all(struct kernel *kernel);
+
+/* Reads slot index; false when it is empty. */
+bool sites_read(const struct kernel *kernel, uint32_t index, struct pt_site *ret);
+
+/* Name of a registry by its index; "" when unknown. */
+void sites_registry(const struct kernel *kernel, uint32_t index, struct pt_registry *ret);
+
+#endif

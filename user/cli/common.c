@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "attach/kernel.h"
+#include "cli/commands.h"
+#include "store/embedded.h"
+
+const char *command_conninfo(const struct options *options, char *buffer, size_t size,
+			     bool *ret_embedded)
+{
+	static const char *const variables[] = {"PGHOST",     "PGHOSTADDR", "PGSERVICE",
+						"PGDATABASE", "PGPORT",	    "PGUSER"};
+
+	*ret_embedded = false;
+	if (options->database)
+		return options->database;
+	for (unsigned int i = 0; i < sizeof(variables) / sizeof(*variables); i++)
+		if (getenv(variables[i]))
+			return "";
+	*ret_embedded = true;
+	embedded_conninfo(options->state_dir, buffer, size);
+	return buffer;
+}
+
+int command_open_kernel(struct kernel **ret, const struct options *options)
+{
+	int rc = kernel_open(ret, options->bpffs);
+
+	if (rc == -ENOENT)
+		fprintf(stderr,
+			"pulltap: nothing is pinned under %s: no agent has run here since boot; "
+			"start one with `pulltap run`\n",
+			options->bpffs);
+	else if (rc == -EPROTO)
+		fprintf(stderr,
+			"pulltap: %s was made by a pulltap with another layout; use that version, "
+			"or "
+			"replace it with `pulltap run`\n",
+			options->bpffs);
+	else if (rc == -EPERM || rc == -EACCES)
+		fprintf(stderr, "pulltap: reading %s needs root (CAP_BPF and access to the pins)\n",
+			options->bpffs);
+	else if (rc)
+		fprintf(stderr, "pulltap: opening %s: %s\n", options->bpffs, strerror(-rc));
+	return rc;
+}

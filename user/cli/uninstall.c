@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: MIT */
+/* `pulltap uninstall`: leaves no trace in the kernel; spool and database stay. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "attach/bpffs.h"
+#include "attach/kernel.h"
+#include "attach/sites.h"
+#include "cli/commands.h"
+#include "window/drain.h"
+
+/* Counts that no agent has taken yet go to the spool, so that the next agent ships them. */
+static int save_counts(struct kernel *kernel, const struct options *options)
+{
+	_cleanup_(spool_free) struct spool *spool = NULL;
+	char path[4096];
+	int rc = sites_detach_all(kernel);
+
+	if (rc)
+		return rc;
+	snprintf(path, sizeof(path), "%s/spool", options->state_dir);
+	rc = spool_new(&spool, path);
+	return rc ?: drain_all(kernel, spool);
+}
+
+int command_uninstall(int argc, char **argv)
+{
+	_cleanup_(options_free) struct options options = {};
+	_cleanup_(kernel_free) struct kernel *kernel = NULL;
+	_cleanup_close_ int lock = -1;
+	int rc = options_parse(&options, OPTIONS_UNINSTALL,
+			       "Remove probes, programs and maps from the kernel. Counts that no "
+			       "agent has taken yet are saved in the spool first.",
+			       argc, argv, NULL, 0);
+
+	if (rc)
+		return rc < 0 ? 2 : 0;
+	lock = bpffs_lock(options.bpffs);
+	if (lock == -EWOULDBLOCK) {
+		fprintf(stderr, "pulltap: an agent is running on %s; stop it first\n",
+			options.bpffs);
+		return 1;
+	}
+	if (lock == -ENOENT) {
+		puts("nothing to remove");
+		return 0;
+	}
+	rc = kernel_open(&kernel, options.bpffs);
+	if (!rc && kernel->control->slot[kernel->control->active & 1].sequence)
+		rc = save_counts(kernel, &options);
+	if (rc && rc != -ENOENT && rc != -EPROTO) {
+		fprintf(stderr, "pulltap: saving the last counts: %s\n", strerror(-rc));
+		return 1;
+	}
+	rc = bpffs_remove(options.bpffs);
+	if (rc) {
+		fprintf(stderr, "pulltap: removing %s: %s\n", options.bpffs, strerror(-rc));
+		return 1;
+	}
+	puts("removed");
+	return 0;
+}

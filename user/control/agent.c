@@ -1,0 +1,534 @@
+/* SPDX-License-Identifier: MIT */
+#include "control/agent.h"
+
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <sys/timerfd.h>
+#include <signal.h>
+#include <time.h>
+
+#include "attach/bpffs.h"
+#include "attach/follow.h"
+#include "attach/kernel.h"
+#include "attach/sites.h"
+#include "base/log.h"
+#include "cli/commands.h"
+#include "control/status_file.h"
+#include "store/embedded.h"
+#include "store/schema.h"
+#include "window/drain.h"
+
+/* Every process is looked at this often, in case an exec was missed. */
+#define SCAN_S 30
+/* An empty window is closed all the same after this time: it says that the agent is alive. */
+#define IDLE_WINDOW_S 60
+/* How long the last windows may take to ship at the end. */
+#define FLUSH_MS 10000
+
+struct agent {
+	const struct options *options;
+	struct kernel *kernel;
+	struct spool *spool;
+	struct store *store;
+	struct shipper *shipper;
+	struct follow *follow;
+	struct embedded *embedded;
+	struct ring_buffer *events;
+	int lock_fd, epoll_fd, signal_fd, window_fd, tick_fd;
+	bool ended, remove, swap_asked, rescan;
+	char node[65];
+	char drain_error[128];
+	time_t last_swap_s, last_scan_s;
+	bool site_off[PT_SITES]; /* failed canaries that were reported */
+	struct log_gate drain_gate;
+	struct agent_status status;
+};
+
+static time_t boot_s(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_BOOTTIME, &ts);
+	return ts.tv_sec;
+}
+
+/* Windows end at multiples of their length, so that days and hours end with one. */
+static int arm_window(struct agent *agent)
+{
+	struct timespec now;
+	struct itimerspec timer = {};
+	int64_t length_ns = agent->options->window_s * 1000000000ll, left;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	left = length_ns - (now.tv_sec * 1000000000ll + now.tv_nsec) % length_ns;
+	timer.it_value.tv_sec = left / 1000000000;
+	timer.it_value.tv_nsec = left % 1000000000;
+	return timerfd_settime(agent->window_fd, 0, &timer, NULL) ? -errno : 0;
+}
+
+static int watch_fd(struct agent *agent, int fd)
+{
+	struct epoll_event event = {.events = EPOLLIN, .data.fd = fd};
+
+	return epoll_ctl(agent->epoll_fd, EPOLL_CTL_ADD, fd, &event) ? -errno : 0;
+}
+
+static int on_event(void *context, void *data, size_t size)
+{
+	struct agent *agent = context;
+	const struct pt_event *event = data;
+
+	if (size < sizeof(*event))
+		return 0;
+	if (event->type == PT_EVENT_SWAP)
+		agent->swap_asked = true;
+	else if (event->type == PT_EVENT_EXEC &&
+		 follow_process(agent->follow, (pid_t)event->value) < 0)
+		agent->rescan = true;
+	return 0;
+}
+
+static int open_loop(struct agent *agent)
+{
+	struct itimerspec tick = {.it_interval.tv_sec = 1, .it_value.tv_sec = 1};
+	sigset_t signals;
+	int rc;
+
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGINT);
+	sigaddset(&signals, SIGTERM);
+	/* before any thread starts: they inherit the mask */
+	if (sigprocmask(SIG_BLOCK, &signals, NULL))
+		return -errno;
+	agent->signal_fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
+	agent->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	agent->window_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	agent->tick_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	if (agent->signal_fd < 0 || agent->epoll_fd < 0 || agent->window_fd < 0 ||
+	    agent->tick_fd < 0 || timerfd_settime(agent->tick_fd, 0, &tick, NULL))
+		return -errno;
+	rc = watch_fd(agent, agent->signal_fd);
+	rc = rc ?: watch_fd(agent, agent->window_fd);
+	return rc ?: watch_fd(agent, agent->tick_fd);
+}
+
+/* The one who drains is named to a second agent. */
+static int take_lock(struct agent *agent)
+{
+	const char *bpffs = agent->options->bpffs;
+	_cleanup_(kernel_free) struct kernel *kernel = NULL;
+	int rc = bpffs_prepare(bpffs);
+
+	if (rc == -EMEDIUMTYPE)
+		fprintf(stderr,
+			"pulltap: %s is not on a BPF file system: mount one (mount -t bpf bpf "
+			"/sys/fs/bpf) or choose another --bpffs\n",
+			bpffs);
+	else if (rc == -EPERM || rc == -EACCES)
+		fprintf(stderr, "pulltap: %s: permission denied: run as root (see pulltap doctor)\n",
+			bpffs);
+	else if (rc)
+		fprintf(stderr, "pulltap: %s: %s\n", bpffs, strerror(-rc));
+	if (rc)
+		return rc;
+	agent->lock_fd = bpffs_lock(bpffs);
+	if (agent->lock_fd == -EWOULDBLOCK) {
+		rc = kernel_open(&kernel, bpffs);
+		fprintf(stderr,
+			"pulltap: another agent (pid %u) already counts with %s; stop it first, or "
+			"give this one its own --bpffs and --state-dir\n",
+			rc ? 0 : kernel->control->agent_pid, bpffs);
+	} else if (agent->lock_fd < 0) {
+		fprintf(stderr, "pulltap: locking %s: %s\n", bpffs, strerror(-agent->lock_fd));
+	}
+	return agent->lock_fd < 0 ? agent->lock_fd : 0;
+}
+
+/* A set made by another build: its last counts go to the spool, then it goes. */
+static int replace_set(struct agent *agent)
+{
+	int rc = sites_detach_all(agent->kernel);
+
+	rc = rc ?: drain_all(agent->kernel, agent->spool);
+	kernel_free(&agent->kernel);
+	rc = rc ?: bpffs_remove(agent->options->bpffs);
+	rc = rc ?: bpffs_prepare(agent->options->bpffs);
+	if (!rc)
+		close(agent->lock_fd);
+	agent->lock_fd = rc ? agent->lock_fd : bpffs_lock(agent->options->bpffs);
+	return rc ?: agent->lock_fd < 0 ? agent->lock_fd : 0;
+}
+
+static int load_set(struct agent *agent)
+{
+	const struct options *options = agent->options;
+	struct kernel_sizes sizes = {.max_keys = options->max_keys, .hint_seconds = options->hint_s};
+	int rc = kernel_load(options->bpffs, &sizes);
+
+	if (rc == -EPERM || rc == -EACCES)
+		fprintf(stderr, "pulltap: loading programs: permission denied: run as root\n");
+	else if (rc)
+		fprintf(stderr, "pulltap: loading programs: %s; `pulltap doctor` says what is "
+				"missing\n",
+			strerror(-rc));
+	return rc;
+}
+
+static int open_kernel(struct agent *agent)
+{
+	const char *bpffs = agent->options->bpffs;
+	int rc = kernel_open(&agent->kernel, bpffs);
+
+	if (!rc && agent->kernel->control->abi_hash != kernel_abi_hash()) {
+		log_info("replacing the kernel side of another build", "pins=%s", bpffs);
+		rc = replace_set(agent) ?: -ENOENT;
+	} else if (!rc) {
+		log_info("adopted what counts already", "pins=%s", bpffs);
+		agent->kernel->control->hint_seconds = agent->options->hint_s;
+	} else if (rc == -EPROTO) {
+		fprintf(stderr,
+			"pulltap: %s holds counts in another version's layout: start that version "
+			"once more and stop it with SIGINT, or drop them with `pulltap uninstall`\n",
+			bpffs);
+	}
+	if (rc == -ENOENT) { /* nothing, or a load that was cut short: the control map comes last */
+		rc = load_set(agent);
+		rc = rc ?: kernel_open(&agent->kernel, bpffs);
+	}
+	return rc;
+}
+
+static int open_database(struct agent *agent)
+{
+	const struct options *options = agent->options;
+	char buffer[1024];
+	bool embedded;
+	struct store_options store = {.node = agent->node, .version = PULLTAP_VERSION};
+	int rc = 0;
+
+	store.conninfo = command_conninfo(options, buffer, sizeof(buffer), &embedded);
+	if (embedded) {
+		log_info("starting the embedded PostgreSQL", "state_dir=%s", options->state_dir);
+		rc = embedded_start(&agent->embedded, options->state_dir);
+		rc = rc ?: schema_migrate(store.conninfo, true);
+	}
+	if (rc) {
+		fprintf(stderr, "pulltap: the embedded PostgreSQL is of no use: %s; --database takes "
+				"a server of your own\n",
+			strerror(-rc));
+		return rc;
+	}
+	rc = store_new(&agent->store, &store);
+	return rc ?: shipper_new(&agent->shipper, agent->spool, agent->store);
+}
+
+static int open_spool(struct agent *agent)
+{
+	const char *state_dir = agent->options->state_dir;
+	char path[PATH_MAX];
+	int rc;
+
+	if (mkdir(state_dir, 0755) && errno != EEXIST) {
+		rc = -errno;
+		fprintf(stderr, "pulltap: --state-dir %s: %s\n", state_dir, strerror(-rc));
+		return rc;
+	}
+	snprintf(path, sizeof(path), "%s/spool", state_dir);
+	rc = spool_new(&agent->spool, path);
+	if (rc == -EUCLEAN)
+		fprintf(stderr,
+			"pulltap: %s/agent or %s/sequence is damaged; move the folder away to start "
+			"a new stream, its *.win files can be put into the new one\n",
+			path, path);
+	else if (rc)
+		fprintf(stderr, "pulltap: spool %s: %s\n", path, strerror(-rc));
+	return rc;
+}
+
+static int open_follow(struct agent *agent)
+{
+	const struct options *options = agent->options;
+	struct follow_options follow = {
+		.targets = options->targets,
+		.targets_count = options->targets_count,
+		.registry = options->registry,
+		.discover = options->discover,
+		.allow_slow = options->allow_slow_sites,
+	};
+	int rc = follow_new(&agent->follow, agent->kernel, &follow);
+
+	if (rc)
+		return rc;
+	agent->events = ring_buffer__new(agent->kernel->events_fd, on_event, agent, NULL);
+	if (!agent->events)
+		return -errno;
+	rc = watch_fd(agent, ring_buffer__epoll_fd(agent->events));
+	if (rc)
+		return rc;
+	rc = kernel_watch_execs(agent->kernel);
+	if (rc)
+		log_warn("new processes are found by scanning only", "error=\"%s\" every_s=%d",
+			 strerror(-rc), SCAN_S);
+	return 0;
+}
+
+static void add_ledger(struct agent *agent, const struct drain_result *result)
+{
+	uint64_t lost = ledger_sum(result->ledger, LEDGER_KIND_LOST);
+	int64_t imbalance = ledger_imbalance(result->ledger);
+
+	for (int i = 0; i < LEDGER_COUNT; i++)
+		agent->status.ledger[i] += result->ledger[i];
+	if (imbalance)
+		log_error("the books do not balance", "sequence=%llu difference=%lld",
+			  (unsigned long long)result->sequence, (long long)imbalance);
+	for (int i = 0; lost && i < LEDGER_COUNT; i++)
+		if (ledger_fields[i].kind == LEDGER_KIND_LOST && result->ledger[i])
+			log_warn("pulls were lost", "sequence=%llu %s=%llu reason=\"%s\"",
+				 (unsigned long long)result->sequence, ledger_fields[i].name,
+				 (unsigned long long)result->ledger[i], ledger_fields[i].help);
+}
+
+static void drain(struct agent *agent, bool force)
+{
+	struct drain_result result;
+	uint64_t suppressed;
+	int rc = drain_window(agent->kernel, agent->spool, force, &result);
+
+	if (rc) {
+		snprintf(agent->drain_error, sizeof(agent->drain_error), "%s", strerror(-rc));
+		agent->status.drain_error = agent->drain_error;
+		if (log_gate_open(&agent->drain_gate, 30, &suppressed))
+			log_error("a window can't be written, its counts stay in the kernel",
+				  "spool=%s error=\"%s\" suppressed=%llu", spool_path(agent->spool),
+				  strerror(-rc), (unsigned long long)suppressed);
+		return;
+	}
+	agent->status.drain_error = NULL;
+	if (!result.swapped)
+		return;
+	agent->last_swap_s = boot_s();
+	agent->status.windows++;
+	agent->status.last_sequence = result.sequence;
+	agent->status.last_keys = result.keys;
+	agent->status.last_drain_us = result.took_us;
+	agent->status.last_drain_s = time(NULL);
+	add_ledger(agent, &result);
+	log_debug("window drained", "sequence=%llu keys=%llu seen=%llu took_us=%llu",
+		  (unsigned long long)result.sequence, (unsigned long long)result.keys,
+		  (unsigned long long)result.ledger[LEDGER_seen],
+		  (unsigned long long)result.took_us);
+	shipper_kick(agent->shipper);
+}
+
+static void on_window(struct agent *agent)
+{
+	uint64_t expirations;
+
+	if (read(agent->window_fd, &expirations, sizeof(expirations)) < 0)
+		return;
+	drain(agent, boot_s() - agent->last_swap_s >= IDLE_WINDOW_S);
+	if (arm_window(agent))
+		log_error("the window timer can't be set", "error=\"%s\"", strerror(errno));
+}
+
+/* Rule 7: a target whose canaries failed was switched off by its program; say so once. */
+static void report_canaries(struct agent *agent)
+{
+	struct pt_site site;
+
+	for (uint32_t i = 0; i < PT_SITES; i++) {
+		if (!sites_read(agent->kernel, i, &site) || !site.off) {
+			agent->site_off[i] = false;
+			continue;
+		}
+		if (!agent->site_off[i])
+			log_error("target switched off: its layout is not the expected one",
+				  "site=%u inode=%llu failures=%llu symbol=\"%s\"", i,
+				  (unsigned long long)site.inode,
+				  (unsigned long long)site.layout_failures, site.symbol);
+		agent->site_off[i] = true;
+	}
+}
+
+static void write_status(struct agent *agent)
+{
+	uint64_t suppressed;
+	int rc;
+
+	store_stats(agent->store, &agent->status.store);
+	shipper_status(agent->shipper, &agent->status.shipper);
+	rc = spool_stats(agent->spool, &agent->status.spool);
+	rc = rc ?: status_file_write(agent->options->state_dir, &agent->status);
+	if (rc && log_gate_open(&agent->drain_gate, 30, &suppressed))
+		log_warn("the status file can't be written", "state_dir=%s error=\"%s\"",
+			 agent->options->state_dir, strerror(-rc));
+}
+
+static void on_tick(struct agent *agent)
+{
+	uint64_t expirations;
+
+	if (read(agent->tick_fd, &expirations, sizeof(expirations)) < 0)
+		return;
+	report_canaries(agent);
+	if (agent->rescan || boot_s() - agent->last_scan_s >= SCAN_S) {
+		int rc = follow_scan(agent->follow);
+
+		rc = rc < 0 ? rc : follow_retire(agent->follow);
+		rc = rc < 0 ? rc : drain_expired_hints(agent->kernel);
+		if (rc < 0)
+			log_warn("periodic upkeep failed", "error=\"%s\"", strerror(-rc));
+		agent->last_scan_s = boot_s();
+		agent->rescan = false;
+	}
+	write_status(agent);
+}
+
+static void on_signal(struct agent *agent)
+{
+	struct signalfd_siginfo info;
+
+	if (read(agent->signal_fd, &info, sizeof(info)) != sizeof(info))
+		return;
+	agent->ended = true;
+	agent->remove = info.ssi_signo == SIGINT;
+	log_info("stopping", "signal=%s probes=%s", agent->remove ? "SIGINT" : "SIGTERM",
+		 agent->remove ? "removed" : "kept");
+}
+
+static void loop(struct agent *agent)
+{
+	struct epoll_event events[8];
+
+	while (!agent->ended) {
+		int n = epoll_wait(agent->epoll_fd, events, 8, -1);
+
+		for (int i = 0; i < n; i++) {
+			int fd = events[i].data.fd;
+
+			if (fd == agent->window_fd)
+				on_window(agent);
+			else if (fd == agent->tick_fd)
+				on_tick(agent);
+			else if (fd == agent->signal_fd)
+				on_signal(agent);
+			else if (ring_buffer__consume(agent->events) < 0)
+				agent->rescan = true;
+		}
+		if (agent->swap_asked) {
+			agent->swap_asked = false;
+			agent->status.early_swaps++;
+			drain(agent, true);
+		}
+	}
+}
+
+static int open_all(struct agent *agent)
+{
+	int rc = open_loop(agent);
+
+	rc = rc ?: take_lock(agent);
+	rc = rc ?: open_spool(agent);
+	rc = rc ?: open_kernel(agent);
+	if (rc)
+		return rc;
+	agent->kernel->control->agent_pid = (uint32_t)getpid();
+	rc = drain_begin(agent->kernel, agent->spool);
+	rc = rc ?: open_database(agent);
+	return rc ?: open_follow(agent);
+}
+
+/* Probes go first, then the last counts leave the kernel, then the maps go. */
+static int close_kernel(struct agent *agent)
+{
+	struct drain_result result;
+	int rc = 0;
+
+	if (agent->remove)
+		rc = sites_detach_all(agent->kernel);
+	rc = rc ?: drain_window(agent->kernel, agent->spool, agent->remove, &result);
+	if (rc) {
+		log_error("the last counts stay in the kernel", "error=\"%s\" pins=%s",
+			  strerror(-rc), agent->options->bpffs);
+		return rc;
+	}
+	if (result.swapped)
+		add_ledger(agent, &result);
+	shipper_kick(agent->shipper);
+	if (!shipper_flush(agent->shipper, FLUSH_MS))
+		log_warn("windows are left in the spool for the next agent", "spool=%s",
+			 spool_path(agent->spool));
+	write_status(agent);
+	return agent->remove ? bpffs_remove(agent->options->bpffs) : 0;
+}
+
+static void close_all(struct agent *agent)
+{
+	if (agent->kernel)
+		agent->kernel->control->agent_pid = 0;
+	shipper_free(&agent->shipper);
+	store_free(&agent->store);
+	ring_buffer__free(agent->events);
+	follow_free(&agent->follow);
+	kernel_free(&agent->kernel);
+	spool_free(&agent->spool);
+	embedded_stop(&agent->embedded);
+	for (int i = 0; i < 5; i++) {
+		const int fds[] = {agent->lock_fd, agent->epoll_fd, agent->signal_fd,
+				   agent->window_fd, agent->tick_fd};
+
+		if (fds[i] >= 0)
+			close(fds[i]);
+	}
+}
+
+int agent_run(const struct options *options)
+{
+	struct agent *agent = calloc(1, sizeof(*agent));
+	int rc;
+
+	if (!agent)
+		return 1;
+	*agent = (struct agent){
+		.options = options,
+		.lock_fd = -1,
+		.epoll_fd = -1,
+		.signal_fd = -1,
+		.window_fd = -1,
+		.tick_fd = -1,
+		.last_swap_s = boot_s(),
+		.last_scan_s = boot_s(),
+	};
+	if (options->node)
+		snprintf(agent->node, sizeof(agent->node), "%s", options->node);
+	else if (gethostname(agent->node, sizeof(agent->node) - 1))
+		snprintf(agent->node, sizeof(agent->node), "unknown");
+	agent->status.version = PULLTAP_VERSION;
+	agent->status.node = agent->node;
+	agent->status.started_s = time(NULL);
+	agent->status.window_s = options->window_s;
+	rc = open_all(agent);
+	if (!rc) {
+		rc = follow_scan(agent->follow);
+		rc = rc < 0 ? rc : arm_window(agent);
+	}
+	if (!rc) {
+		log_info("ready", "version=%s node=%s window_s=%u pins=%s", PULLTAP_VERSION,
+			 agent->node, options->window_s, options->bpffs);
+		write_status(agent);
+		loop(agent);
+		rc = close_kernel(agent);
+	} else {
+		log_error("the agent could not start", "error=\"%s\"", strerror(-rc));
+	}
+	close_all(agent);
+	free(agent);
+	return rc ? 1 : 0;
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The agent's last words about itself, as JSON in its state folder: what `pulltap status` cannot
+ * read from the kernel's maps. Replaced by rename(2), so that a reader never sees half of it.
+ */
+#ifndef PULLTAP_CONTROL_STATUS_FILE_H
+#define PULLTAP_CONTROL_STATUS_FILE_H
+
+#include <stdint.h>
+
+#include "base/cleanup.h"
+#include "store/shipper.h"
+#include "store/store.h"
+#include "window/spool.h"
+#include "window/window.h"
+
+struct agent_status {
+	const char *version;
+	const char *node;
+	int64_t started_s; /* Unix time */
+	unsigned int window_s;
+	uint64_t windows; /* drained by this agent */
+	uint64_t early_swaps;
+	uint64_t last_sequence;
+	uint64_t last_keys;
+	uint64_t last_drain_us;
+	int64_t last_drain_s; /* Unix time */
+	const char *drain_error; /* NULL when the last drain went well */
+	uint64_t ledger[LEDGER_COUNT]; /* sum since the agent started */
+	struct spool_stats spool;
+	struct store_stats store;
+	struct shipper_status shipper;
+};
+
+#define STATUS_FILE_NAME "status.json"
+
+must_check int status_file_write(const char *state_dir, const struct agent_status *status);
+
+#endif

@@ -1,0 +1,356 @@
+/* SPDX-License-Identifier: MIT */
+#include "window/drain.h"
+
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+
+#include "attach/sites.h"
+#include "base/log.h"
+
+/* Elements per system call: half a megabyte of keys and values on a node with 64 CPUs. */
+#define BATCH 512
+
+static int64_t clock_ns(clockid_t clock)
+{
+	struct timespec ts;
+
+	clock_gettime(clock, &ts);
+	return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
+}
+
+/* Boot time to microseconds since the epoch by today's offset: a clock that is stepped moves whole
+ * windows and never puts a pull into the future. */
+static int64_t to_unix_us(uint64_t boot)
+{
+	return (clock_ns(CLOCK_REALTIME) - clock_ns(CLOCK_BOOTTIME) + (int64_t)boot) / 1000;
+}
+
+/* A walk over one map of counts, batch by batch. */
+struct batches {
+	int fd;
+	size_t key_size;
+	int cpus;
+	char *keys;
+	struct pt_count *values;
+	uint32_t cursor;
+	bool started, ended;
+};
+
+static void batches_close(struct batches *b)
+{
+	free(b->keys);
+	free(b->values);
+}
+
+static int batches_open(struct batches *b, const struct kernel *kernel, unsigned int window,
+			enum kernel_window_map map)
+{
+	*b = (struct batches){
+		.fd = kernel->window_fd[window][map],
+		.key_size = map == KERNEL_COUNTS ? sizeof(struct pt_key) : sizeof(struct pt_long_key),
+		.cpus = kernel->cpus,
+	};
+	b->keys = malloc(BATCH * b->key_size);
+	b->values = malloc(BATCH * sizeof(*b->values) * (size_t)b->cpus);
+	return b->keys && b->values ? 0 : -ENOMEM;
+}
+
+/* Fills the next batch; returns its size, 0 at the end. take also deletes what it read. */
+static int batches_next(struct batches *b, bool take)
+{
+	uint32_t count = BATCH, next = 0;
+	void *in = b->started ? &b->cursor : NULL;
+	int rc;
+
+	if (b->ended)
+		return 0;
+	if (take)
+		rc = bpf_map_lookup_and_delete_batch(b->fd, in, &next, b->keys, b->values, &count,
+						     NULL);
+	else
+		rc = bpf_map_lookup_batch(b->fd, in, &next, b->keys, b->values, &count, NULL);
+	if (rc && errno != ENOENT)
+		return -errno; /* ENOSPC would be 512 keys in one bucket of a hash */
+	b->ended = rc != 0;
+	b->started = true;
+	b->cursor = next;
+	return (int)count;
+}
+
+static void sum_cpus(const struct batches *b, int index, uint64_t *ret_count, uint32_t *ret_last_s)
+{
+	const struct pt_count *values = b->values + (size_t)index * (size_t)b->cpus;
+
+	*ret_count = 0;
+	*ret_last_s = 0;
+	for (int cpu = 0; cpu < b->cpus; cpu++) {
+		*ret_count += values[cpu].count;
+		if (values[cpu].count && values[cpu].last_s > *ret_last_s)
+			*ret_last_s = values[cpu].last_s;
+	}
+}
+
+static struct window_text text_of(const char *field, size_t size)
+{
+	return (struct window_text){.data = field, .length = (uint16_t)strnlen(field, size)};
+}
+
+/* The registries' names, read once per walk. */
+struct names {
+	struct pt_registry registry[PT_REGISTRIES];
+};
+
+static void fill_record(const struct batches *b, int index, const struct names *names,
+			struct window_record *record)
+{
+	const char *raw = b->keys + (size_t)index * b->key_size;
+	uint32_t last_s, registry;
+
+	sum_cpus(b, index, &record->count, &last_s);
+	record->last_us = to_unix_us(last_s * 1000000000ull);
+	if (b->key_size == sizeof(struct pt_key)) {
+		const struct pt_key *key = (const struct pt_key *)raw;
+
+		registry = key->registry;
+		record->op = key->op;
+		record->repository = text_of(key->repository, sizeof(key->repository));
+		record->tag = text_of(key->tag, sizeof(key->tag));
+		record->digest = text_of(key->digest, sizeof(key->digest));
+	} else {
+		const struct pt_long_key *key = (const struct pt_long_key *)raw;
+
+		registry = key->registry;
+		record->op = key->op;
+		record->repository = text_of(key->repository, sizeof(key->repository));
+		record->tag = text_of(key->tag, sizeof(key->tag));
+		record->digest = text_of(key->digest, sizeof(key->digest));
+	}
+	record->registry = text_of(names->registry[registry % PT_REGISTRIES].name,
+				   sizeof(names->registry[0].name));
+}
+
+static int each_of_map(const struct kernel *kernel, unsigned int window,
+		       enum kernel_window_map map, const struct names *names,
+		       int (*each)(const struct window_record *, void *), void *context)
+{
+	_cleanup_(batches_close) struct batches b;
+	int rc = batches_open(&b, kernel, window, map), count;
+
+	while (!rc && (count = batches_next(&b, false)) != 0) {
+		if (count < 0)
+			return count;
+		for (int i = 0; !rc && i < count; i++) {
+			struct window_record record;
+
+			fill_record(&b, i, names, &record);
+			rc = each(&record, context);
+		}
+	}
+	return rc;
+}
+
+int drain_each(const struct kernel *kernel, unsigned int window,
+	       int (*each)(const struct window_record *record, void *context), void *context)
+{
+	_cleanup_free_ struct names *names = calloc(1, sizeof(*names));
+	int rc;
+
+	if (!names)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < PT_REGISTRIES; i++)
+		sites_registry(kernel, i, &names->registry[i]);
+	rc = each_of_map(kernel, window, KERNEL_COUNTS, names, each, context);
+	return rc ?: each_of_map(kernel, window, KERNEL_LONG_COUNTS, names, each, context);
+}
+
+static int clear_map(const struct kernel *kernel, unsigned int window, enum kernel_window_map map)
+{
+	_cleanup_(batches_close) struct batches b;
+	int rc = batches_open(&b, kernel, window, map), count = 1;
+
+	while (!rc && count > 0)
+		count = batches_next(&b, true);
+	return rc ?: count;
+}
+
+static int clear_window(struct kernel *kernel, unsigned int window)
+{
+	_cleanup_free_ struct pt_ledger *zeros = calloc((size_t)kernel->cpus, sizeof(*zeros));
+	struct pt_slot *slot = &kernel->control->slot[window];
+	uint32_t zero = 0;
+	int rc;
+
+	if (!zeros)
+		return -ENOMEM;
+	rc = clear_map(kernel, window, KERNEL_COUNTS);
+	rc = rc ?: clear_map(kernel, window, KERNEL_LONG_COUNTS);
+	if (rc)
+		return rc;
+	if (bpf_map_update_elem(kernel->window_fd[window][KERNEL_LEDGER], &zero, zeros, BPF_ANY))
+		return -errno;
+	slot->short_keys = 0;
+	slot->long_keys = 0;
+	slot->signalled = 0;
+	__atomic_store_n(&slot->dirty, 0, __ATOMIC_SEQ_CST);
+	return 0;
+}
+
+struct write_context {
+	struct spool_writer *writer;
+	int64_t start_us, end_us;
+	uint64_t keys;
+};
+
+static int write_record(const struct window_record *record, void *context)
+{
+	struct write_context *write = context;
+	struct window_record bounded = *record;
+
+	/* whole seconds in the kernel: a pull is never dated outside its window */
+	if (bounded.last_us < write->start_us)
+		bounded.last_us = write->start_us;
+	if (bounded.last_us > write->end_us)
+		bounded.last_us = write->end_us;
+	write->keys++;
+	return spool_writer_add(write->writer, &bounded);
+}
+
+/* Writes a frozen window, then clears it. What was written before a crash is not written again. */
+static int finish_window(struct kernel *kernel, struct spool *spool, unsigned int window,
+			 struct drain_result *ret)
+{
+	const struct pt_slot *slot = &kernel->control->slot[window];
+	_cleanup_(spool_writer_free) struct spool_writer *writer = NULL;
+	struct window_header header = {
+		.sequence = slot->sequence,
+		.start_us = to_unix_us(slot->start_boot_ns),
+		.end_us = to_unix_us(slot->end_boot_ns),
+		.merged = 1,
+	};
+	struct write_context write = {.start_us = header.start_us, .end_us = header.end_us};
+	int rc;
+
+	memcpy(header.agent, slot->agent, sizeof(header.agent));
+	rc = kernel_ledger(kernel, window, header.ledger);
+	if (rc)
+		return rc;
+	rc = spool_writer_new(&writer, spool, header.agent, header.sequence);
+	if (rc == -EEXIST)
+		return clear_window(kernel, window);
+	if (rc)
+		return rc;
+	write.writer = writer;
+	rc = drain_each(kernel, window, write_record, &write);
+	rc = rc ?: spool_writer_commit(writer, &header);
+	if (rc)
+		return rc;
+	ret->swapped = true;
+	ret->sequence = header.sequence;
+	ret->keys = write.keys;
+	memcpy(ret->ledger, header.ledger, sizeof(ret->ledger));
+	return clear_window(kernel, window);
+}
+
+/* Hands a clean slot to the programs' next window. */
+static int own_slot(struct kernel *kernel, struct spool *spool, unsigned int window,
+		    uint64_t start_boot_ns)
+{
+	struct pt_slot *slot = &kernel->control->slot[window];
+	uint64_t sequence = spool_sequence(spool) + 1;
+	int rc = spool_reserve(spool, sequence);
+
+	if (rc)
+		return rc;
+	*slot = (struct pt_slot){.sequence = sequence, .start_boot_ns = start_boot_ns};
+	memcpy(slot->agent, spool_agent(spool), sizeof(slot->agent));
+	return 0;
+}
+
+int drain_begin(struct kernel *kernel, struct spool *spool)
+{
+	unsigned int active = kernel->control->active & 1;
+
+	if (kernel->control->slot[active].sequence)
+		return 0;
+	return own_slot(kernel, spool, active, (uint64_t)clock_ns(CLOCK_BOOTTIME));
+}
+
+static int swap_windows(struct kernel *kernel, struct spool *spool)
+{
+	unsigned int old = kernel->control->active & 1;
+	struct pt_slot *slot = &kernel->control->slot[old];
+	uint64_t now = (uint64_t)clock_ns(CLOCK_BOOTTIME);
+	int rc = own_slot(kernel, spool, !old, now);
+
+	if (rc)
+		return rc;
+	slot->end_boot_ns = now;
+	__atomic_store_n(&slot->dirty, 1, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&kernel->control->active, !old, __ATOMIC_SEQ_CST);
+	return 0;
+}
+
+int drain_window(struct kernel *kernel, struct spool *spool, bool force, struct drain_result *ret)
+{
+	int64_t start = clock_ns(CLOCK_MONOTONIC);
+	unsigned int active = kernel->control->active & 1;
+	int rc;
+
+	memset(ret, 0, sizeof(*ret));
+	/* left by a failure or by an agent that died: it was flipped away, perhaps not waited for */
+	if (kernel->control->slot[!active].dirty) {
+		rc = kernel_grace(kernel);
+		rc = rc ?: finish_window(kernel, spool, !active, ret);
+		if (rc)
+			return rc;
+	}
+	if (!force) {
+		rc = kernel_ledger(kernel, active, ret->ledger);
+		if (rc || !ret->ledger[LEDGER_seen])
+			return rc;
+	}
+	rc = swap_windows(kernel, spool);
+	rc = rc ?: kernel_grace(kernel);
+	rc = rc ?: finish_window(kernel, spool, active, ret);
+	ret->took_us = (uint64_t)(clock_ns(CLOCK_MONOTONIC) - start) / 1000;
+	return rc;
+}
+
+int drain_all(struct kernel *kernel, struct spool *spool)
+{
+	struct drain_result result;
+
+	/* the first call takes what was left and the active window, which is all there is */
+	return drain_window(kernel, spool, true, &result);
+}
+
+int drain_expired_hints(struct kernel *kernel)
+{
+	uint64_t limit_ns = kernel->control->hint_seconds * 1000000000ull;
+	uint64_t now = (uint64_t)clock_ns(CLOCK_BOOTTIME);
+	_cleanup_free_ struct pt_hint_key *keys = malloc(BATCH * sizeof(*keys));
+	_cleanup_free_ struct pt_hint *hints = malloc(BATCH * sizeof(*hints));
+	uint32_t cursor = 0, count;
+	bool started = false, ended = false;
+	int removed = 0;
+
+	if (!keys || !hints)
+		return -ENOMEM;
+	while (!ended) {
+		count = BATCH;
+		if (bpf_map_lookup_batch(kernel->hints_fd, started ? &cursor : NULL, &cursor, keys,
+					 hints, &count, NULL)) {
+			if (errno != ENOENT)
+				return -errno;
+			ended = true;
+		}
+		started = true;
+		for (uint32_t i = 0; i < count; i++)
+			if (now - hints[i].boot_ns > limit_ns &&
+			    !bpf_map_delete_elem(kernel->hints_fd, &keys[i]))
+				removed++;
+	}
+	return removed;
+}
