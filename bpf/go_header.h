@@ -176,7 +176,8 @@ static __noinline int find_digest(struct scratch *s, __u64 address, int kind)
 		walk->other = map[GO_HMAP_OLD_BUCKETS / 8];
 		/* growing in place keeps the size; reading half of the old array twice is harmless */
 		walk->other_last = walk->last >> 1;
-		bpf_loop(GO_GROUPS_MAX, bucket_step, &s, 0);
+		if (!bucket_step(0, &s)) /* nearly always the only one */
+			bpf_loop(GO_GROUPS_MAX, bucket_step, &s, 0);
 		return walk->result;
 	}
 	if (!map[GO_SWISS_DIR_LEN / 8]) { /* small: the pointer is the only group */
@@ -185,7 +186,8 @@ static __noinline int find_digest(struct scratch *s, __u64 address, int kind)
 		walk->other = map[GO_SWISS_DIR_PTR / 8];
 		walk->other_last = map[GO_SWISS_DIR_LEN / 8];
 	}
-	bpf_loop(GO_GROUPS_MAX, group_step, &s, 0);
+	if (!group_step(0, &s))
+		bpf_loop(GO_GROUPS_MAX, group_step, &s, 0);
 	return walk->result;
 }
 

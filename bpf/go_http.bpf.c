@@ -25,18 +25,36 @@ struct go_reply {
 	__u32 decoded; /* uri is a URL's path: no escapes, no query */
 };
 
-static __always_inline __u32 read_method(const __u64 text[2], __u32 *ret_method)
+/*
+ * Reads method and request target into s. In HTTP/1 both are pieces of the request line, one space
+ * apart, and come with one read; a read of user memory is what costs most here.
+ */
+static __always_inline __u32 read_request_line(struct scratch *s, const struct go_reply *reply,
+					       __u32 *ret_method)
 {
-	__u64 word = 0;
+	__u64 method_length = reply->method[1], uri_length = at_most(reply->uri[1], PT_PATH_BYTES);
+	__u64 start, word;
 
 	/* the canary of a request: methods are short words */
-	if (!text[1] || text[1] > 32)
+	if (!method_length || method_length > 32)
 		return LEDGER(lost_layout);
 	*ret_method = PT_METHOD_OTHER;
-	if (text[1] > 6)
+	if (method_length > 6)
 		return 0;
-	if (bpf_probe_read_user(&word, at_most(text[1], 6), (void *)text[0]))
+	method_length = at_most(method_length, 6);
+	start = at_most(7 - method_length, 6); /* the byte before the path is the space */
+	if (reply->uri[0] == reply->method[0] + method_length + 1) {
+		__u64 bytes = at_most(method_length + 1 + uri_length, PT_PATH_BYTES + 7);
+
+		if (bpf_probe_read_user(s->method + start, bytes, (void *)reply->method[0]))
+			return LEDGER(lost_fault);
+	} else if (bpf_probe_read_user(s->method + start, method_length,
+				       (void *)reply->method[0]) ||
+		   bpf_probe_read_user(s->path, uri_length, (void *)reply->uri[0])) {
 		return LEDGER(lost_fault);
+	}
+	s->path_length = (__u32)uri_length;
+	word = *(__u64 *)s->method << 8 >> (64 - method_length * 8);
 	if (word == 0x544547) /* "GET" */
 		*ret_method = PT_METHOD_GET;
 	else if (word == 0x44414548) /* "HEAD" */
@@ -202,12 +220,12 @@ static __always_inline __u32 count_go_reply(struct scratch *s, struct hit *hit, 
 		reply.status = 200;
 	if (reply.status < 100 || reply.status > 999)
 		return LEDGER(lost_layout);
-	outcome = read_method(reply.method, &method);
+	outcome = read_request_line(s, &reply, &method);
 	if (outcome)
 		return outcome;
 	if (method == PT_METHOD_OTHER)
 		return LEDGER(filtered_method);
-	outcome = read_path(s, reply.uri[0], reply.uri[1], reply.decoded ? 0 : ~0ull);
+	outcome = parse_path(s, reply.uri[1] > PT_PATH_BYTES, reply.decoded ? 0 : ~0ull);
 	if (outcome)
 		return outcome;
 	outcome = classify(method, reply.status, &op);
@@ -216,7 +234,8 @@ static __always_inline __u32 count_go_reply(struct scratch *s, struct hit *hit, 
 	if (s->parts.is_digest && s->parts.reference_length > PT_DIGEST_MAX)
 		return LEDGER(filtered_name_too_long);
 	read_reply_digest(s, hit, reply.header);
-	if (hit->control->hint_seconds)
+	s->peer[0] = 0;
+	if (hit->control->hint_seconds && op == (s->parts.is_digest ? PT_OP_GET : PT_OP_HEAD))
 		read_peer(s, reply.peer);
 	return count_reply(s, hit, op);
 }

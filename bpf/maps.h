@@ -121,6 +121,7 @@ struct header_walk {
 struct scratch {
 	__u32 busy;
 	__u32 path_length;
+	char method[8]; /* ends where path begins: both may come with one read */
 	char path[PT_PATH_BYTES + PT_PATH_SLOP];
 	union {
 		__u64 words[48];

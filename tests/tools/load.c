@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Finished replies by the million: threads call a function of the same shape as Go's finishRequest
+ * on structs of the same layout, with the agent's own program attached to it. What is real: the
+ * uprobe, the program, the maps, the windows. What is not: the HTTP server. It keeps its own count
+ * of what it did, which is the truth that the database is compared with.
+ *
+ *   load BPFFS REGISTRY THREADS HITS KEYS [RATE]
+ *
+ * HITS replies in total over KEYS distinct tags, at RATE per second (0: as fast as it goes). Each
+ * key is hit at least once if HITS >= KEYS. Prints "repository tag digest count" per key.
+ */
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "attach/kernel.h"
+#include "attach/sites.h"
+#include "bpf/go_layout.h"
+
+/* cmp rsp, [r14+0x10]; jbe: the stack check of Go 1.17 and later, taken never (guard is 0) */
+__asm__(".text\n"
+	".globl probed_reply\n"
+	".type probed_reply, @function\n"
+	"probed_reply:\n"
+	"	.byte 0x49, 0x3b, 0x66, 0x10\n"
+	"	.byte 0x76, 0x01\n"
+	"	ret\n"
+	"	ret\n");
+extern const char probed_reply[];
+#define JBE_OFFSET 4
+
+struct go_string {
+	const char *data;
+	uint64_t length;
+};
+
+/* The Go objects of one thread. */
+struct reply {
+	uint64_t response[GO_RESPONSE_BYTES / 8];
+	uint64_t request[GO_REQUEST_BYTES / 8];
+	uint64_t map[GO_HMAP_BYTES / 8];
+	uint64_t bucket[GO_BUCKET_BYTES / 8];
+	struct go_string value;
+	char line[168]; /* the request line: method and URI are pieces of it */
+	char digest[80];
+};
+
+struct load {
+	uint64_t *counts;
+	uint64_t keys, hits, rate;
+	unsigned int threads;
+};
+
+struct worker {
+	pthread_t thread;
+	struct load *load;
+	unsigned int index;
+};
+
+static void call_probed(void *w)
+{
+	static const uint64_t goroutine[4]; /* stackguard0 at 0x10 is 0 */
+
+	__asm__ volatile("movq %1, %%r14\n\tcallq *%2\n\t"
+			 :
+			 : "a"(w), "r"(goroutine), "r"(probed_reply)
+			 : "r14", "memory", "cc");
+}
+
+static void key_names(uint64_t key, char repository[64], char tag[32], char digest[80])
+{
+	snprintf(repository, 64, "load/team-%llu/app-%llu", (unsigned long long)(key % 97),
+		 (unsigned long long)(key / 50));
+	snprintf(tag, 32, "v%llu", (unsigned long long)key);
+	snprintf(digest, 80, "sha256:%016llx%016llx%016llx%016llx",
+		 (unsigned long long)key * 0x9e3779b97f4a7c15ull, (unsigned long long)key,
+		 ~(unsigned long long)key, (unsigned long long)key * 31);
+}
+
+static void reply_init(struct reply *reply)
+{
+	static const char peer[] = "192.0.2.1:4242";
+	static const char name[] = "Docker-Content-Digest";
+
+	memset(reply, 0, sizeof(*reply));
+	reply->response[GO_RESPONSE_REQUEST / 8] = (uint64_t)reply->request;
+	reply->response[GO_RESPONSE_CW / 8] = (uint64_t)reply->response;
+	reply->response[(GO_RESPONSE_CW + GO_CW_HANDLER_HEADER) / 8] = (uint64_t)reply->map;
+	reply->response[(GO_RESPONSE_CW + GO_CW_STATUS) / 8] = 200;
+	reply->request[GO_REQUEST_METHOD / 8] = (uint64_t)reply->line;
+	reply->request[GO_REQUEST_METHOD / 8 + 1] = strlen("GET");
+	reply->request[GO_REQUEST_REMOTE_ADDR / 8] = (uint64_t)peer;
+	reply->request[GO_REQUEST_REMOTE_ADDR / 8 + 1] = strlen(peer);
+	reply->request[GO_REQUEST_URI / 8] = (uint64_t)reply->line + 4;
+	reply->map[0] = 1; /* one header, B = 0: one bucket */
+	reply->map[GO_HMAP_BUCKETS / 8] = (uint64_t)reply->bucket;
+	((uint8_t *)reply->bucket)[0] = 0x80;
+	reply->bucket[GO_BUCKET_KEYS / 8] = (uint64_t)name;
+	reply->bucket[GO_BUCKET_KEYS / 8 + 1] = strlen(name);
+	reply->bucket[GO_BUCKET_VALUES / 8] = (uint64_t)&reply->value;
+	reply->bucket[GO_BUCKET_VALUES / 8 + 1] = 1;
+	reply->bucket[GO_BUCKET_VALUES / 8 + 2] = 1;
+	reply->value.data = reply->digest;
+	reply->value.length = 71;
+}
+
+static void hit(struct load *load, struct reply *reply, uint64_t key)
+{
+	char repository[64], tag[32];
+
+	key_names(key, repository, tag, reply->digest);
+	reply->request[GO_REQUEST_URI / 8 + 1] =
+		(uint64_t)snprintf(reply->line, sizeof(reply->line), "GET /v2/%s/manifests/%s",
+				   repository, tag) -
+		4;
+	call_probed(reply->response);
+	__atomic_fetch_add(&load->counts[key], 1, __ATOMIC_RELAXED);
+}
+
+static void *work(void *context)
+{
+	struct worker *worker = context;
+	struct load *load = worker->load;
+	uint64_t mine = load->hits / load->threads, state = worker->index * 7919 + 1;
+	struct reply *reply = calloc(1, sizeof(*reply));
+	struct timespec start, now;
+
+	if (!reply)
+		abort();
+	reply_init(reply);
+	clock_gettime(CLOCK_MONOTONIC, &start);
+	for (uint64_t i = 0; i < mine; i++) {
+		/* each key once, spread over the threads, then at random */
+		uint64_t key = i * load->threads + worker->index;
+
+		if (key >= load->keys) {
+			state = state * 6364136223846793005ull + 1442695040888963407ull;
+			key = (state >> 33) % load->keys;
+		}
+		hit(load, reply, key);
+		if (!load->rate)
+			continue;
+		for (;;) {
+			double due = (double)(i + 1) * load->threads / (double)load->rate, passed;
+
+			clock_gettime(CLOCK_MONOTONIC, &now);
+			passed = (double)(now.tv_sec - start.tv_sec) +
+				 (double)(now.tv_nsec - start.tv_nsec) / 1e9;
+			if (passed >= due)
+				break;
+			usleep((useconds_t)((due - passed) * 1e6) + 1);
+		}
+	}
+	free(reply);
+	return NULL;
+}
+
+/* Where probed_reply lies in this program's file. */
+static uint64_t file_offset(void)
+{
+	uint64_t address = (uint64_t)probed_reply, start, end, offset;
+	char line[512];
+	FILE *maps = fopen("/proc/self/maps", "re");
+
+	while (maps && fgets(line, sizeof(line), maps)) {
+		if (sscanf(line, "%lx-%lx %*s %lx", &start, &end, &offset) == 3 &&
+		    address >= start && address < end) {
+			fclose(maps);
+			return address - start + offset + JBE_OFFSET;
+		}
+	}
+	abort();
+}
+
+static int attach_self(struct kernel *kernel, const char *registry)
+{
+	struct binary binary = {.build_id = "load", .go_map = PT_GO_MAP_BUCKETS, .sites_count = 1};
+	_cleanup_close_ int fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st))
+		return -errno;
+	binary.device = st.st_dev;
+	binary.inode = st.st_ino;
+	binary.sites[0] = (struct binary_site){.hook = PT_GO_HOOK_HTTP1,
+					       .go_abi = PT_GO_ABI_REGISTER,
+					       .file_offset = file_offset(),
+					       .symbol = "probed_reply"};
+	return sites_has(kernel, &binary) ? 1 : sites_attach(kernel, &binary, fd, registry);
+}
+
+int main(int argc, char **argv)
+{
+	_cleanup_(kernel_free) struct kernel *kernel = NULL;
+	struct load load = {.rate = argc > 6 ? strtoull(argv[6], NULL, 10) : 0};
+	struct worker *workers;
+	int rc;
+
+	if (argc < 6) {
+		fprintf(stderr, "usage: load BPFFS REGISTRY THREADS HITS KEYS [RATE]\n");
+		return 2;
+	}
+	load.threads = (unsigned int)strtoul(argv[3], NULL, 10);
+	load.hits = strtoull(argv[4], NULL, 10);
+	load.keys = strtoull(argv[5], NULL, 10);
+	load.counts = calloc(load.keys, sizeof(*load.counts));
+	workers = calloc(load.threads, sizeof(*workers));
+	rc = kernel_open(&kernel, argv[1]);
+	rc = rc ?: attach_self(kernel, argv[2]);
+	if (rc < 0 || !load.counts || !workers) {
+		fprintf(stderr, "load: %s\n", strerror(-rc));
+		return 1;
+	}
+	for (unsigned int i = 0; i < load.threads; i++) {
+		workers[i] = (struct worker){.load = &load, .index = i};
+		if (pthread_create(&workers[i].thread, NULL, work, &workers[i]))
+			return 1;
+	}
+	for (unsigned int i = 0; i < load.threads; i++)
+		pthread_join(workers[i].thread, NULL);
+	for (uint64_t key = 0; key < load.keys; key++) {
+		char repository[64], tag[32], digest[80];
+
+		key_names(key, repository, tag, digest);
+		if (load.counts[key])
+			printf("%s %s %s %llu\n", repository, tag, digest,
+			       (unsigned long long)load.counts[key]);
+	}
+	free(load.counts);
+	free(workers);
+	return 0;
+}
