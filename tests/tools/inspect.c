@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Prints what binary_inspect() says about each file as one JSON object per line.
+ * usage: inspect FILE...
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <time.h>
+
+#include <jansson.h>
+
+#include "discover/binary.h"
+
+static double now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (double)ts.tv_sec * 1e3 + (double)ts.tv_nsec / 1e6;
+}
+
+static json_t *sites_json(const struct binary *binary)
+{
+	json_t *sites = json_array();
+
+	for (unsigned int i = 0; i < binary->sites_count; i++) {
+		const struct binary_site *site = &binary->sites[i];
+
+		json_array_append_new(sites,
+				      json_pack("{s:s, s:i, s:i, s:I}", "symbol", site->symbol,
+						"hook", site->hook, "go_abi", site->go_abi,
+						"file_offset", (json_int_t)site->file_offset));
+	}
+	return sites;
+}
+
+static int inspect(const char *path)
+{
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+	struct binary binary = {0};
+	double start = now_ms();
+	json_t *line;
+	int err;
+
+	err = fd < 0 ? -errno : binary_inspect(fd, false, &binary);
+	line = json_pack("{s:s, s:i, s:s, s:s, s:s, s:i, s:s, s:s, s:f, s:o}", "path", path,
+			 "result", err, "error", err ? strerror(-err) : "", "build_id",
+			 binary.build_id, "go_version", binary.go_version, "go_map", binary.go_map,
+			 "registry_kind", binary.registry_kind, "refusal", binary.refusal, "ms",
+			 now_ms() - start, "sites", sites_json(&binary));
+	if (!line)
+		return -1;
+	json_dumpf(line, stdout, JSON_COMPACT);
+	putchar('\n');
+	json_decref(line);
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	for (int i = 1; i < argc; i++) {
+		if (inspect(argv[i]))
+			return 1;
+	}
+	return 0;
+}
