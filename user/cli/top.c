@@ -76,6 +76,35 @@ static int by_count(const void *a, const void *b)
 	return strcmp(x->name, y->name);
 }
 
+static int by_name(const void *a, const void *b)
+{
+	const struct row *x = a, *y = b;
+	int order = strcmp(x->name, y->name);
+
+	return order ? order : (int)x->op - (int)y->op;
+}
+
+/* A tag has a key for each digest it was answered with; a person sees one line. */
+static void merge_rows(struct picture *picture)
+{
+	size_t kept = 0;
+
+	qsort(picture->rows, picture->count, sizeof(*picture->rows), by_name);
+	for (size_t i = 1; i < picture->count; i++) {
+		struct row *last = &picture->rows[kept], *row = &picture->rows[i];
+
+		if (by_name(last, row)) {
+			picture->rows[++kept] = *row;
+			continue;
+		}
+		last->count += row->count;
+		last->last_us = row->last_us > last->last_us ? row->last_us : last->last_us;
+		free(row->name);
+	}
+	picture->count = picture->count ? kept + 1 : 0;
+	qsort(picture->rows, picture->count, sizeof(*picture->rows), by_count);
+}
+
 static void print_text(const struct picture *picture, const uint64_t *ledger, unsigned int lines,
 		       unsigned int columns)
 {
@@ -154,7 +183,7 @@ int command_top(int argc, char **argv)
 		rc = rc ?: drain_each(kernel, window, add_row, &picture);
 		if (rc)
 			break;
-		qsort(picture.rows, picture.count, sizeof(picture.rows[0]), by_count);
+		merge_rows(&picture);
 		if (live) {
 			ioctl(STDOUT_FILENO, TIOCGWINSZ, &size);
 			fputs("\033[H\033[J", stdout);

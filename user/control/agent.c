@@ -22,6 +22,7 @@
 #include "control/status_file.h"
 #include "store/embedded.h"
 #include "store/schema.h"
+#include "store/shipper.h"
 #include "window/drain.h"
 
 /* Every process is looked at this often, in case an exec was missed. */
@@ -364,8 +365,7 @@ static void write_status(struct agent *agent)
 
 	store_stats(agent->store, &agent->status.store);
 	shipper_status(agent->shipper, &agent->status.shipper);
-	rc = spool_stats(agent->spool, &agent->status.spool);
-	rc = rc ?: status_file_write(agent->options->state_dir, &agent->status);
+	rc = status_file_write(agent->options->state_dir, &agent->status);
 	if (rc && log_gate_open(&agent->drain_gate, 30, &suppressed))
 		log_warn("the status file can't be written", "state_dir=%s error=\"%s\"",
 			 agent->options->state_dir, strerror(-rc));

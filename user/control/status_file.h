@@ -11,7 +11,6 @@
 #include "base/cleanup.h"
 #include "store/shipper.h"
 #include "store/store.h"
-#include "window/spool.h"
 #include "window/window.h"
 
 struct agent_status {
@@ -27,7 +26,6 @@ struct agent_status {
 	int64_t last_drain_s; /* Unix time */
 	const char *drain_error; /* NULL when the last drain went well */
 	uint64_t ledger[LEDGER_COUNT]; /* sum since the agent started */
-	struct spool_stats spool;
 	struct store_stats store;
 	struct shipper_status shipper;
 };

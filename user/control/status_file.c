@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: MIT */
+#include "control/status_file.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <limits.h>
+#include <stdio.h>
+#include <unistd.h>
+
+static json_t *integer(uint64_t value)
+{
+	return json_integer((json_int_t)value);
+}
+
+static json_t *windows_json(const struct agent_status *status)
+{
+	return json_pack("{s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:s?}", "length_s",
+			 (int)status->window_s, "drained", integer(status->windows), "early",
+			 integer(status->early_swaps), "last_sequence",
+			 integer(status->last_sequence), "last_keys", integer(status->last_keys),
+			 "last_drain_us", integer(status->last_drain_us), "last_drain",
+			 integer((uint64_t)status->last_drain_s), "error", status->drain_error);
+}
+
+static json_t *shipping_json(const struct shipper_status *shipper, const struct store_stats *store)
+{
+	return json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:i, s:s, s:b, s:o, s:o, s:o, s:o, s:o}",
+			 "state", shipper_state_name(shipper->state), "since",
+			 integer((uint64_t)shipper->since_us / 1000000), "last_success",
+			 integer((uint64_t)shipper->last_success_us / 1000000), "waiting",
+			 integer(shipper->waiting), "waiting_bytes",
+			 integer(shipper->waiting_bytes), "put_aside",
+			 integer(shipper->put_aside), "failures", (int)shipper->failures,
+			 "last_error", shipper->last_error, "connected", store->connected,
+			 "accepted", integer(store->windows_accepted), "duplicate",
+			 integer(store->windows_duplicate), "rows", integer(store->rows_applied),
+			 "rejected", integer(store->rows_rejected), "apply_us",
+			 integer(store->apply_us_total));
+}
+
+int status_file_write(const char *state_dir, const struct agent_status *status)
+{
+	char path[PATH_MAX], temporary[PATH_MAX];
+	json_t *ledger = json_object(), *root;
+	int rc;
+
+	for (int i = 0; i < LEDGER_COUNT; i++)
+		json_object_set_new(ledger, ledger_fields[i].name, integer(status->ledger[i]));
+	root = json_pack("{s:s, s:s, s:i, s:I, s:o, s:o, s:o}", "version", status->version, "node",
+			 status->node, "pid", (int)getpid(), "started",
+			 (json_int_t)status->started_s, "windows", windows_json(status), "shipping",
+			 shipping_json(&status->shipper, &status->store), "ledger", ledger);
+	if (!root)
+		return -ENOMEM;
+	snprintf(path, sizeof(path), "%s/" STATUS_FILE_NAME, state_dir);
+	snprintf(temporary, sizeof(temporary), "%s/" STATUS_FILE_NAME ".new", state_dir);
+	errno = EIO; /* jansson says only that it failed */
+	rc = json_dump_file(root, temporary, JSON_INDENT(1)) || rename(temporary, path) ? -errno : 0;
+	json_decref(root);
+	return rc;
+}
