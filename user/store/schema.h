@@ -6,6 +6,8 @@
 #ifndef PULLTAP_STORE_SCHEMA_H
 #define PULLTAP_STORE_SCHEMA_H
 
+#include <stdbool.h>
+
 #include "base/cleanup.h"
 
 /* The version this binary speaks: the number of the last embedded file. */

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT */
+/* What the files of the store share: store.c (the window), intern.c (names), send.c (counts). */
+#ifndef PULLTAP_STORE_STORE_INTERNAL_H
+#define PULLTAP_STORE_STORE_INTERNAL_H
+
+#include <pthread.h>
+#include <stdint.h>
+
+#include "base/log.h"
+#include "store/batch.h"
+#include "store/id_cache.h"
+#include "store/pg.h"
+#include "store/store.h"
+
+/* At most so many keys go into one call: memory on both sides stays bounded. */
+#define STORE_CHUNK 20000
+
+struct store {
+	struct pg *pg;
+	struct id_cache *cache;
+	struct pg_params params; /* of the call being made; its buffers are kept */
+	char *node;
+	char *version;
+	char error[600];
+	int64_t maintained_day; /* when pulltap.maintain() last ran */
+	struct log_gate reject_gate;
+	pthread_mutex_t lock; /* guards stats */
+	struct store_stats stats;
+};
+
+/* SQLSTATE of an identifier that is gone: see deploy/sql/002_functions.sql. */
+#define STORE_UNKNOWN_ID "PT001"
+
+/* 0, or -errno with pg_error() set. */
+must_check int store_intern(struct store *store, struct batch *batch, int64_t since_us);
+must_check int store_send(struct store *store, const struct batch *batch,
+			  const struct window_header *header);
+
+/* Names of the prepared statements; their SQL is in store.c. */
+#define STORE_CLAIM "claim_window"
+#define STORE_TAGS "apply_tags"
+#define STORE_MANIFESTS "apply_manifests"
+#define STORE_DAYS "apply_days"
+#define STORE_VERSIONS "apply_versions"
+#define STORE_REJECTED "apply_rejected"
+#define STORE_INTERN_TAGS "intern_tags"
+#define STORE_INTERN_MANIFESTS "intern_manifests"
+
+#endif
