@@ -231,3 +231,23 @@ def test_stop_reports_how_a_process_ended():
     process = Process(["sleep", "1000"])
     assert process.stop() == -15
     assert not process.running()
+
+
+def test_permissive_server_logs_every_byte(keep):
+    from lib.permissive import Permissive, name_of
+    server = keep(Permissive()).start()
+    targets = [b"/v2/a/../b/manifests/t", b"/v2/a%00b/manifests/t", b"/v2/\xff'\"/manifests/t;--",
+               b"/v2/a/manifests/t?digest=none", b"/v2/a/manifests/t?digest=x%22&headers=2000",
+               b"/v2/" + b"x" * 65536 + b"/manifests/t", b"/v2/a/manifests/t?status=404"]
+    for target in targets:
+        status, headers = server.send(target)
+        assert status == (404 if b"404" in target else 200)
+        assert (headers["Docker-Content-Digest"] is None) == (b"digest=none" in target)
+    server.send(targets[0], "HEAD")
+    logged = server.requests()
+    assert [request.method for request, _ in logged] == ["GET"] * len(targets) + ["HEAD"]
+    assert name_of(logged[0][0].uri) == (b"a/../b", b"t")
+    assert name_of(logged[1][0].uri) == (b"a\0b", b"t")
+    assert name_of(logged[2][0].uri) == (b"\xff'\"", b"t;--")
+    assert logged[4][1] == 'x"'
+    assert name_of(logged[5][0].uri) == (b"x" * 65536, b"t")

@@ -14,7 +14,7 @@ import shutil
 import pytest
 
 from . import proc
-from .proc import Failed, Folder, Process, clean_environment, find_program, run, until
+from .proc import Failed, Folder, Process, clean_environment, find_program, until
 
 PLATFORM = "linux/amd64"
 
@@ -42,6 +42,15 @@ class Client:
             self.path[program] = found
         self.folder = Folder(f"pulltap-{self.name}-")
         self._number = 0
+
+    def private(self, argv):
+        """The command in a mount namespace where writes to the machine's folders don't stay."""
+        helper = os.path.join(os.path.dirname(__file__), "private.sh")
+        return ["unshare", "--mount", "--propagation", "private", "--", helper,
+                self.folder / "private", *argv]
+
+    def run(self, argv, **options):
+        return proc.run(self.private(argv), **options)
 
     def fresh(self, name):
         self._number += 1
@@ -73,7 +82,7 @@ class Skopeo(Client):
     def _run(self, *arguments):
         env = clean_environment(HOME=self.folder.path, TMPDIR=self.folder.make("tmp"),
                                 XDG_RUNTIME_DIR=self.folder.make("run"))
-        return run([self.path["skopeo"], "--insecure-policy", *arguments], env=env)
+        return self.run([self.path["skopeo"], "--insecure-policy", *arguments], env=env)
 
     def push(self, registry, image, repository, tag):
         layout = image.write_layout(self.fresh("layout"))
@@ -115,7 +124,7 @@ class _Storage(Client):
         return [self.path[self.name]]
 
     def _run(self, *arguments):
-        return run([*self._program, *arguments], env=self.env)
+        return self.run([*self._program, *arguments], env=self.env)
 
     @staticmethod
     def _access(registry):
@@ -181,10 +190,9 @@ class Docker(Client):
 
     def start(self):
         env = clean_environment(HOME=self.folder.path, TMPDIR=self.folder.make("tmp"))
-        # /etc/docker is the machine's: nothing of it is read
         self.daemon = Process(
-            [self.path["dockerd"],
-             "--config-file", self.folder.write("daemon.json", json.dumps(self._config))],
+            self.private([self.path["dockerd"], "--config-file",
+                          self.folder.write("daemon.json", json.dumps(self._config))]),
             stdout=self.folder / "log", stderr=self.folder / "log", env=env)
 
         def up():
@@ -198,7 +206,7 @@ class Docker(Client):
 
     def _run(self, *arguments, check=True):
         env = clean_environment(HOME=self.folder.path, DOCKER_CONFIG=self.folder.make("config"))
-        return run([self.path["docker"], "-H", "unix://" + self.socket, *arguments], env=env,
+        return self.run([self.path["docker"], "-H", "unix://" + self.socket, *arguments], env=env,
                    check=check)
 
     def _login(self, registry):
@@ -251,7 +259,8 @@ disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.snapshotter.v1.b
 
     def start(self):
         self.daemon = Process(
-            [self.path["containerd"], "-c", self.folder.write("config.toml", self._config)],
+            self.private([self.path["containerd"], "-c",
+                          self.folder.write("config.toml", self._config)]),
             stdout=self.folder / "log", stderr=self.folder / "log")
 
         def up():
@@ -264,7 +273,7 @@ disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.snapshotter.v1.b
         return self
 
     def _run(self, *arguments, check=True):
-        return run([self.path["ctr"], "-a", self.socket, *arguments], check=check)
+        return self.run([self.path["ctr"], "-a", self.socket, *arguments], check=check)
 
     def _access(self, registry):
         made = ["--plain-http"]

@@ -15,7 +15,7 @@ code with the program.
 """
 import re
 from collections import defaultdict, namedtuple
-from urllib.parse import unquote
+from urllib.parse import unquote_to_bytes
 
 Reference = namedtuple("Reference", "repository tag digest")
 
@@ -38,7 +38,8 @@ class Total:
 
 def reference_of(uri):
     """What a request names: a Reference with tag or digest set, or None (not a manifest)."""
-    path = unquote(uri.split("?", 1)[0])
+    raw = uri.split("?", 1)[0].encode("utf-8", "surrogateescape")
+    path = unquote_to_bytes(raw).decode("utf-8", "surrogateescape")
     at = path.find("/v2/")
     if at < 0:
         return None
