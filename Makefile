@@ -8,7 +8,8 @@ CC      ?= gcc
 VERSION := $(shell cat VERSION 2>/dev/null || echo 0.1.0)
 PYTHON  := /usr/bin/python3
 
-WARN     := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wundef
+WARN     := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wundef \
+	    -Wno-format-zero-length
 CFLAGS   ?= -O2 -g
 C_FLAGS  := -std=gnu11 $(WARN) -D_GNU_SOURCE -Iuser -I$(BUILD) -DPULLTAP_VERSION='"$(VERSION)"' \
 	    -fstack-protector-strong -I/usr/include/postgresql

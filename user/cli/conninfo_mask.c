@@ -60,16 +60,20 @@ static void mask_uri(const char *uri, const char *authority, struct text *out)
 {
 	const char *at = authority + strcspn(authority, "@/");
 	const char *query = strchr(at, '?');
-	size_t head = strcspn(authority, *at == '@' ? ":" : ":?");
 	const char *last = strrchr(authority, '@');
+	const char *colon = authority + strcspn(authority, ":");
 
 	if (last && (*at != '@' || (query && last > query))) {
+		size_t head = strcspn(authority, ":?");
+
+		head += authority[head] != 0;
 		put(out, uri, (size_t)(authority + head - uri));
-		put(out, CONNINFO_MASK, strlen(CONNINFO_MASK));
+		if (authority[head])
+			put(out, CONNINFO_MASK, strlen(CONNINFO_MASK));
 		return;
 	}
-	if (last && authority + head < last) {
-		put(out, uri, (size_t)(authority + head - uri) + 1);
+	if (last && colon < last) {
+		put(out, uri, (size_t)(colon - uri) + 1);
 		put(out, CONNINFO_MASK, strlen(CONNINFO_MASK));
 		uri = last;
 	}

@@ -172,8 +172,10 @@ static void failed_opening_is_reported_and_succeeds_later(void **state)
 
 		arm(FAULT_ERROR, at, ENOSPC);
 		err = spool_new(&spool, path);
-		if (!faults)
+		if (!faults) {
+			spool_free(&spool);
 			break;
+		}
 		assert_int_equal(err, -ENOSPC);
 		assert_null(spool);
 		arm(FAULT_NONE, 0, 0);
