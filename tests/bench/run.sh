@@ -1,0 +1,11 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+#
+# What pulltap costs on this machine, in about five minutes: `make bench`. Needs root.
+# Figures go to standard output, and as JSON to build/bench.json.
+set -eu
+cd "$(dirname "$0")/../.."
+[ "$(id -u)" = 0 ] || { echo "bench: attaching probes needs root" >&2; exit 1; }
+deploy/deps.sh build test
+[ -x build/pulltap ] || make -j"$(nproc)" all
+exec /usr/bin/python3 tests/bench/bench.py "$@"
