@@ -1,0 +1,3 @@
+module pulltap.test/goserver
+
+go 1.16
