@@ -57,20 +57,16 @@ static int batches_open(struct batches *b, const struct kernel *kernel, unsigned
 	return b->keys && b->values ? 0 : -ENOMEM;
 }
 
-/* Fills the next batch; returns its size, 0 at the end. take also deletes what it read. */
-static int batches_next(struct batches *b, bool take)
+/* Fills the next batch; returns its size, 0 at the end. */
+static int batches_next(struct batches *b)
 {
 	uint32_t count = BATCH, next = 0;
-	void *in = b->started ? &b->cursor : NULL;
 	int rc;
 
 	if (b->ended)
 		return 0;
-	if (take)
-		rc = bpf_map_lookup_and_delete_batch(b->fd, in, &next, b->keys, b->values, &count,
-						     NULL);
-	else
-		rc = bpf_map_lookup_batch(b->fd, in, &next, b->keys, b->values, &count, NULL);
+	rc = bpf_map_lookup_batch(b->fd, b->started ? &b->cursor : NULL, &next, b->keys, b->values,
+				  &count, NULL);
 	if (rc && errno != ENOENT)
 		return -errno; /* ENOSPC would be 512 keys in one bucket of a hash */
 	b->ended = rc != 0;
@@ -138,14 +134,14 @@ static int each_of_map(const struct kernel *kernel, unsigned int window,
 	_cleanup_(batches_close) struct batches b;
 	int rc = batches_open(&b, kernel, window, map), count;
 
-	while (!rc && (count = batches_next(&b, false)) != 0) {
+	while (!rc && (count = batches_next(&b)) != 0) {
 		if (count < 0)
 			return count;
 		for (int i = 0; !rc && i < count; i++) {
 			struct window_record record;
 
 			fill_record(&b, i, names, &record);
-			rc = each(&record, context);
+			rc = record.count ? each(&record, context) : 0;
 		}
 	}
 	return rc;
@@ -165,33 +161,80 @@ int drain_each(const struct kernel *kernel, unsigned int window,
 	return rc ?: each_of_map(kernel, window, KERNEL_LONG_COUNTS, names, each, context);
 }
 
-static int clear_map(const struct kernel *kernel, unsigned int window, enum kernel_window_map map)
+/*
+ * Clears one batch. A key that was hit is kept with a count of 0, for it will be hit again, and
+ * making a key costs the registry ten times what raising one does: the kernel allocates memory on
+ * every CPU for it. A key that was not hit since the last time goes. Returns how many were kept.
+ */
+static int clear_batch(struct batches *b, int count, const struct pt_count *zeros, bool keep)
+{
+	_cleanup_free_ char *unused = malloc((size_t)count * b->key_size);
+	uint32_t kept = 0, dropped = 0;
+
+	if (!unused)
+		return -ENOMEM;
+	for (int i = 0; i < count; i++) {
+		const char *key = b->keys + (size_t)i * b->key_size;
+		uint64_t hits;
+		uint32_t last_s;
+
+		sum_cpus(b, i, &hits, &last_s);
+		if (hits && keep)
+			memmove(b->keys + kept++ * b->key_size, key, b->key_size);
+		else
+			memcpy(unused + dropped++ * b->key_size, key, b->key_size);
+	}
+	if (dropped && bpf_map_delete_batch(b->fd, unused, &dropped, NULL))
+		return -errno;
+	if (kept && bpf_map_update_batch(b->fd, b->keys, zeros, &kept, NULL))
+		return -errno;
+	return (int)kept;
+}
+
+/* Clears one map of a frozen window; *ret_kept keys stay in it. */
+static int clear_map(const struct kernel *kernel, unsigned int window, enum kernel_window_map map,
+		     bool keep, uint32_t *ret_kept)
 {
 	_cleanup_(batches_close) struct batches b;
-	int rc = batches_open(&b, kernel, window, map), count = 1;
+	_cleanup_free_ struct pt_count *zeros = calloc(BATCH * (size_t)kernel->cpus, sizeof(*zeros));
+	int rc = batches_open(&b, kernel, window, map), count;
 
-	while (!rc && count > 0)
-		count = batches_next(&b, true);
-	return rc ?: count;
+	*ret_kept = 0;
+	if (!zeros)
+		return -ENOMEM;
+	while (!rc && (count = batches_next(&b)) != 0) {
+		if (count < 0)
+			return count;
+		rc = clear_batch(&b, count, zeros, keep);
+		if (rc < 0)
+			return rc;
+		*ret_kept += (uint32_t)rc;
+		rc = 0;
+	}
+	return rc;
 }
 
 static int clear_window(struct kernel *kernel, unsigned int window)
 {
 	_cleanup_free_ struct pt_ledger *zeros = calloc((size_t)kernel->cpus, sizeof(*zeros));
+	const struct pt_control *control = kernel->control;
 	struct pt_slot *slot = &kernel->control->slot[window];
-	uint32_t zero = 0;
+	uint32_t zero = 0, short_kept, long_kept;
 	int rc;
 
 	if (!zeros)
 		return -ENOMEM;
-	rc = clear_map(kernel, window, KERNEL_COUNTS);
-	rc = rc ?: clear_map(kernel, window, KERNEL_LONG_COUNTS);
+	/* kept keys must leave room for new ones: half of what asks for an early swap */
+	rc = clear_map(kernel, window, KERNEL_COUNTS,
+		       slot->short_keys < control->short_keys_signal / 2, &short_kept);
+	rc = rc ?: clear_map(kernel, window, KERNEL_LONG_COUNTS,
+			     slot->long_keys < control->long_keys_signal / 2, &long_kept);
 	if (rc)
 		return rc;
 	if (bpf_map_update_elem(kernel->window_fd[window][KERNEL_LEDGER], &zero, zeros, BPF_ANY))
 		return -errno;
-	slot->short_keys = 0;
-	slot->long_keys = 0;
+	slot->short_keys = short_kept;
+	slot->long_keys = long_kept;
 	slot->signalled = 0;
 	__atomic_store_n(&slot->dirty, 0, __ATOMIC_SEQ_CST);
 	return 0;
@@ -263,8 +306,9 @@ static int own_slot(struct kernel *kernel, struct spool *spool, unsigned int win
 
 	if (rc)
 		return rc;
-	*slot = (struct pt_slot){.sequence = sequence, .start_boot_ns = start_boot_ns};
 	memcpy(slot->agent, spool_agent(spool), sizeof(slot->agent));
+	slot->sequence = sequence;
+	slot->start_boot_ns = start_boot_ns;
 	return 0;
 }
 
