@@ -137,7 +137,7 @@ static uint32_t drop_useless(struct batch *batch)
 
 /*
  * Folds the sorted observations of one tag, items[from..to), into runs of one manifest. The last
- * run goes to the tag's entry, the first observation of each other run is kept in kept[].
+ * run goes to the tag's entry, the first and the last observation of each other run to kept[].
  */
 static uint32_t fold_tag(struct batch *batch, uint32_t from, uint32_t to,
 			 struct batch_observation *kept)
@@ -162,6 +162,10 @@ static uint32_t fold_tag(struct batch *batch, uint32_t from, uint32_t to,
 			continue;
 		}
 		kept[n++] = run;
+		if (seen > run.at) {
+			kept[n] = run;
+			kept[n++].at = seen;
+		}
 		run = items[i];
 		if (at <= seen)
 			run.at = at = seen + 1; /* what follows within the second comes after */

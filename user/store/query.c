@@ -6,63 +6,46 @@
 
 #include "store/table.h"
 
-#define TIME_TEXT(column)                                                                          \
-	"to_char(" column " at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS') as " column
-#define TIME_JSON(column)                                                                          \
-	"to_char(" column " at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') as " column
+/* The same rows for people and for programs: short digests and plain times, or all of it. */
+#define UTC(column, format) "to_char(" column " at time zone 'UTC', '" format "') as " column
+#define TEXT(column) UTC(column, "YYYY-MM-DD HH24:MI:SS")
+#define JSON(column) UTC(column, "YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"")
 #define WHERE " where ($1::text is null or registry = $1) and ($2::text is null or repository = $2)"
 
-/* The same rows for people and for programs: short digests and plain times, or all of it. */
+#define REPOSITORIES                                                                               \
+	"select registry, repository, tags, manifests, tag_pulls, manifest_pulls, tag_checks, "    \
+	"manifest_checks, "
+#define FROM_REPOSITORIES " from pulltap.repositories" WHERE " order by registry, repository"
 static const char *const repositories_text =
-	"select registry, repository, tags, manifests, tag_pulls, manifest_pulls, "
-	"tag_checks, manifest_checks, " TIME_TEXT("last_pull") ", " TIME_TEXT(
-		"last_check") " from pulltap.repositories" WHERE " order by registry, repository";
+	REPOSITORIES TEXT("last_pull") ", " TEXT("last_check") FROM_REPOSITORIES;
 static const char *const repositories_json =
-	"select registry, repository, tags, manifests, tag_pulls, tag_checks, manifest_pulls, "
-	"manifest_checks, " TIME_JSON("first_pull") ", " TIME_JSON("last_pull") ", " TIME_JSON(
-		"last_check") ", " TIME_JSON("last_used") ", " TIME_JSON("observed_since") " from "
-											   "pulltap"
-											   ".reposi"
-											   "torie"
-											   "s" WHERE
-											   " order "
-											   "by "
-											   "registr"
-											   "y, "
-											   "reposit"
-											   "ory";
+	REPOSITORIES JSON("first_pull") ", " JSON("last_pull") ", " JSON("last_check") ", " JSON(
+		"last_used") ", " JSON("observed_since") FROM_REPOSITORIES;
+
+#define TIMES_TEXT TEXT("last_pull") ", " TEXT("last_check") ", " TEXT("last_used")
+#define TIMES_JSON                                                                                 \
+	JSON("first_pull")                                                                         \
+	", " JSON("last_pull") ", " JSON("last_check") ", " JSON("last_used") ", " JSON(           \
+		"last_push") ", " JSON("last_delete")
+#define SHORT_DIGEST "coalesce(left(split_part(digest, ':', 2), 12), '-') as "
+
+#define FROM_TAGS                                                                                  \
+	" from pulltap.tags" WHERE " order by registry, tags.last_used desc nulls last, tag"
 static const char *const tags_text =
-	"select registry, tag, coalesce(left(split_part(digest, ':', 2), 12), '-') as digest, "
-	"pulls, checks, " TIME_TEXT("last_pull") ", " TIME_TEXT("last_check") ", " TIME_TEXT(
-		"last_used") " from pulltap.tags" WHERE
-			     " order by registry, tags.last_used desc nulls last, tag";
+	"select registry, tag, " SHORT_DIGEST "digest, pulls, checks, " TIMES_TEXT FROM_TAGS;
 static const char *const tags_json =
-	"select registry, repository, tag, digest, pulls, checks, pushes, " TIME_JSON("first_pull") ", " TIME_JSON("last_pull") ", " TIME_JSON(
-		"last_check") ", " TIME_JSON("last_used") ", " TIME_JSON("last_push") ","
-										      " " TIME_JSON("last_delete") " from pulltap.tags" WHERE
-														   " order by registry, tags.last_used desc nulls last, tag";
-static const char
-	*const manifests_text =
-		"select registry, left(split_part(digest, ':', 2), 12) as manifest, "
-		"coalesce(nullif(array_to_string(tags, ', '), ''), '-') as tags, pulls, "
-		"checks, " TIME_TEXT("last_pull") ", " TIME_TEXT("last_check") ", " TIME_TEXT(
-			"last_used") " from pulltap.manifests" WHERE
-				     " order by registry, manifests.last_used desc nulls last, "
-				     "digest";
+	"select registry, repository, tag, digest, pulls, checks, pushes, " TIMES_JSON FROM_TAGS;
+
+#define FROM_MANIFESTS                                                                             \
+	" from pulltap.manifests" WHERE                                                            \
+	" order by registry, manifests.last_used desc nulls last, digest"
+static const char *const manifests_text =
+	"select registry, " SHORT_DIGEST "manifest, "
+	"coalesce(nullif(array_to_string(tags, ', '), ''), '-') as tags, pulls, checks, " TIMES_TEXT
+		FROM_MANIFESTS;
 static const char *const manifests_json =
 	"select registry, repository, digest, to_json(tags)::text as tags, pulls, checks, "
-	"pushes, " TIME_JSON("first_pull") ", " TIME_JSON("last_pull") ", " TIME_JSON("last_check") ", " TIME_JSON(
-		"last_used") ", " TIME_JSON("last_push") ", " TIME_JSON("last_delete") " from "
-										       "pulltap."
-										       "manifest"
-										       "s" WHERE
-										       " order by "
-										       "registry, "
-										       "manifests."
-										       "last_used "
-										       "desc nulls "
-										       "last, "
-										       "digest";
+	"pushes, " TIMES_JSON FROM_MANIFESTS;
 
 static void cleanup_pqfinish(PGconn **conn)
 {
