@@ -51,24 +51,25 @@ static bool step_load(struct prologue *p, const struct instruction *i)
 	const ZydisDecodedOperand *from = &i->operands[1];
 	bool tls =
 		from->type == ZYDIS_OPERAND_TYPE_MEMORY && from->mem.segment == ZYDIS_REGISTER_FS;
+	bool found = false;
 
 	if (!is_register(&i->operands[0], ZYDIS_REGISTER_RCX))
 		return false;
-	if (p->step == STEP_START && tls && is_memory(from, ZYDIS_REGISTER_NONE) &&
-	    from->mem.disp.value == TLS_G) {
-		p->step = STEP_G;
-	} else if (p->step == STEP_START && !tls &&
-		   (from->type == ZYDIS_OPERAND_TYPE_IMMEDIATE ||
-		    is_memory(from, ZYDIS_REGISTER_RIP))) {
+	if (p->step == STEP_START && !tls &&
+	    (from->type == ZYDIS_OPERAND_TYPE_IMMEDIATE || is_memory(from, ZYDIS_REGISTER_RIP))) {
 		p->step = STEP_TLS_OFFSET;
 		return true;
-	} else if (p->step == STEP_TLS_OFFSET && tls && is_memory(from, ZYDIS_REGISTER_RCX) &&
-		   from->mem.disp.value == 0) {
-		p->step = STEP_G;
-	} else {
-		return false;
 	}
+	if (!tls)
+		return false;
+	if (p->step == STEP_START)
+		found = is_memory(from, ZYDIS_REGISTER_NONE) && from->mem.disp.value == TLS_G;
+	else if (p->step == STEP_TLS_OFFSET)
+		found = is_memory(from, ZYDIS_REGISTER_RCX) && from->mem.disp.value == 0;
+	if (!found)
+		return false;
 	p->g = ZYDIS_REGISTER_RCX;
+	p->step = STEP_G;
 	return true;
 }
 

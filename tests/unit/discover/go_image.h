@@ -200,7 +200,7 @@ static inline void go_image_build(struct go_image *image)
 
 		memcpy(blob, "\xff Go buildinf:\x08\x02", 16);
 		blob[32] = (uint8_t)strlen(image->version);
-		memcpy(blob + 33, image->version, strlen(image->version));
+		strcpy((char *)blob + 33, image->version);
 	}
 }
 
