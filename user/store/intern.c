@@ -132,7 +132,7 @@ static int intern_entries(struct store *store, struct batch *batch, bool tags, i
 			intern.missing[n++] = i;
 	}
 	for (from = 0; from < n && !err; from = to) {
-		to = n - from > STORE_CHUNK ? from + STORE_CHUNK : n;
+		to = n - from > INTERN_CHUNK ? from + INTERN_CHUNK : n;
 		err = intern_range(&intern, from, to);
 	}
 	return err;

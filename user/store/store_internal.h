@@ -14,6 +14,11 @@
 
 /* At most so many keys go into one call: memory on both sides stays bounded. */
 #define STORE_CHUNK 20000
+/*
+ * New names are many times dearer than counts, and each call is a transaction of its own that
+ * stays done when a later one fails: small calls never run into the statement's timeout.
+ */
+#define INTERN_CHUNK 2000
 
 struct store {
 	struct pg *pg;
