@@ -196,9 +196,12 @@ static inline void go_image_build(struct go_image *image)
 	if (image->module)
 		go_image_module(image, names);
 	if (image->version) {
+		/* magic, pointer size 8, strings inline */
+		static const uint8_t header[16] = {0xff, ' ', 'G', 'o', ' ', 'b', 'u', 'i',
+						   'l',	 'd', 'i', 'n', 'f', ':', 8,   2};
 		uint8_t *blob = image->bytes + GO_IMAGE_DATA + 32;
 
-		memcpy(blob, "\xff Go buildinf:\x08\x02", 16);
+		memcpy(blob, header, sizeof(header));
 		blob[32] = (uint8_t)strlen(image->version);
 		strcpy((char *)blob + 33, image->version);
 	}
