@@ -18,7 +18,7 @@
 static void set_text(json_t *object, const char *key, struct window_text text)
 {
 	_cleanup_free_ char *hex = NULL;
-	json_t *value = json_stringn(text.data ? text.data : "", text.length);
+	json_t *value = text.length ? json_stringn(text.data, text.length) : json_string("");
 	char hex_key[32];
 
 	if (value) {

@@ -54,6 +54,7 @@ const struct option_row option_table[OPTION_ROWS] = {
 	{
 		.name = "hint-time",
 		.argument = "SECONDS",
+		.seconds = true,
 		.kind = OPTION_NUMBER,
 		.offset = offsetof(struct options, hint_s),
 		.value = "300",
@@ -142,6 +143,7 @@ const struct option_row option_table[OPTION_ROWS] = {
 	{
 		.name = "window",
 		.argument = "SECONDS",
+		.seconds = true,
 		.kind = OPTION_NUMBER,
 		.offset = offsetof(struct options, window_s),
 		.value = "10",
@@ -287,9 +289,8 @@ void option_accepts(const struct option_row *row, char *ret, size_t size)
 	ret[0] = 0;
 	switch (row->kind) {
 	case OPTION_NUMBER:
-		snprintf(ret, size, "a number %sfrom %u to %u",
-			 !strcmp(row->argument, "SECONDS") ? "of seconds " : "", row->min,
-			 row->max);
+		snprintf(ret, size, "a number %sfrom %u to %u", row->seconds ? "of seconds " : "",
+			 row->min, row->max);
 		break;
 	case OPTION_FLAG:
 		snprintf(ret, size, "yes or no");

@@ -29,6 +29,7 @@ struct option_row {
 	size_t offset; /* of the field in struct options */
 	unsigned int min; /* OPTION_NUMBER, inclusive */
 	unsigned int max;
+	bool seconds; /* what the number counts */
 	unsigned int commands; /* bits of enum options_command */
 	enum option_kind kind;
 };
