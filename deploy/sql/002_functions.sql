@@ -14,7 +14,9 @@
 -- a ring. That holds for a nested loop over the array alone, hence the planner settings.
 
 -- Names. Their own short transaction, safe to repeat. Only what is missing is inserted: an ON
--- CONFLICT that hits burns a value of the sequence each time.
+-- CONFLICT that hits burns a value of the sequence each time. Looked up by scalar subqueries, one
+-- index probe each: a join leaves the planner free to read a whole registry for each name, which
+-- it does while the tables are young and it has no statistics.
 
 create function pulltap.intern_repositories(
 	p_registries text[], p_repositories text[], p_since timestamptz
@@ -38,16 +40,17 @@ begin
 	select distinct r.registry_id, n.name collate "C"
 	from unnest(p_registries, p_repositories) n (registry, name)
 	join pulltap.registry r on r.name = n.registry
-	where not exists (select from pulltap.repository x
-			  where x.registry_id = r.registry_id and x.name = n.name)
+	where (select x.repository_id from pulltap.repository x
+	       where x.registry_id = r.registry_id and x.name = n.name) is null
 	order by 1, 2
 	on conflict (registry_id, name) do nothing;
 
 	return (
-		select array_agg(x.repository_id order by n.ord)
+		select array_agg((select x.repository_id from pulltap.repository x
+				  where x.registry_id = r.registry_id and x.name = n.name)
+				 order by n.ord)
 		from unnest(p_registries, p_repositories) with ordinality n (registry, name, ord)
 		join pulltap.registry r on r.name = n.registry
-		join pulltap.repository x on x.registry_id = r.registry_id and x.name = n.name
 	);
 end $$;
 
@@ -67,14 +70,15 @@ begin
 	insert into pulltap.tag (repository_id, name)
 	select distinct n.repository_id, n.name collate "C"
 	from unnest(v_repositories, p_tags) n (repository_id, name)
-	where not exists (select from pulltap.tag t
-			  where t.repository_id = n.repository_id and t.name = n.name)
+	where (select t.tag_id from pulltap.tag t
+	       where t.repository_id = n.repository_id and t.name = n.name) is null
 	order by 1, 2
 	on conflict (repository_id, name) do nothing;
 
-	select array_agg(t.tag_id order by n.ord) into v_ids
-	from unnest(v_repositories, p_tags) with ordinality n (repository_id, name, ord)
-	join pulltap.tag t on t.repository_id = n.repository_id and t.name = n.name;
+	select array_agg((select t.tag_id from pulltap.tag t
+			  where t.repository_id = n.repository_id and t.name = n.name)
+			 order by n.ord) into v_ids
+	from unnest(v_repositories, p_tags) with ordinality n (repository_id, name, ord);
 
 	insert into pulltap.tag_total (tag_id)
 	select distinct n.id from unnest(v_ids) n (id)
@@ -100,17 +104,18 @@ begin
 	insert into pulltap.manifest (repository_id, digest, algorithm)
 	select distinct n.repository_id, n.digest, n.algorithm collate "C"
 	from unnest(v_repositories, p_digests, p_algorithms) n (repository_id, digest, algorithm)
-	where not exists (select from pulltap.manifest m
-			  where m.repository_id = n.repository_id and m.digest = n.digest
-			  and m.algorithm = n.algorithm)
+	where (select m.manifest_id from pulltap.manifest m
+	       where m.repository_id = n.repository_id and m.digest = n.digest
+	       and m.algorithm = n.algorithm) is null
 	order by 1, 2, 3
 	on conflict (repository_id, digest, algorithm) do nothing;
 
-	select array_agg(m.manifest_id order by n.ord) into v_ids
+	select array_agg((select m.manifest_id from pulltap.manifest m
+			  where m.repository_id = n.repository_id and m.digest = n.digest
+			  and m.algorithm = n.algorithm)
+			 order by n.ord) into v_ids
 	from unnest(v_repositories, p_digests, p_algorithms) with ordinality
-		n (repository_id, digest, algorithm, ord)
-	join pulltap.manifest m on m.repository_id = n.repository_id and m.digest = n.digest
-		and m.algorithm = n.algorithm;
+		n (repository_id, digest, algorithm, ord);
 
 	insert into pulltap.manifest_total (manifest_id)
 	select distinct n.id from unnest(v_ids) n (id)
