@@ -122,6 +122,13 @@ as $$
 declare
 	m record;
 begin
+	update pulltap.tag_version v set last_seen_at = i.seen
+	from (select x.tag_id, x.manifest_id, x.seen from unnest(p_moves) x
+	      order by x.tag_id, x.seen desc) i
+	where v.tag_id = i.tag_id and v.manifest_id = i.manifest_id
+		and v.valid_from <= i.seen and v.valid_to > i.seen
+		and i.seen > coalesce(v.last_seen_at, v.valid_from);
+
 	for m in
 		select i.tag_id, i.manifest_id, i.seen, i.evidence
 		from unnest(p_moves) i

@@ -30,7 +30,8 @@ int id_cache_new(struct id_cache **ret, unsigned int entries)
 		return -ENOMEM;
 	if (getrandom(cache->secret, sizeof(cache->secret), 0) != (ssize_t)sizeof(cache->secret))
 		return errno ? -errno : -EIO;
-	while (buckets * BUCKET < entries)
+	/* twice the room: buckets fill unevenly, and a full one forgets names still in use */
+	while (buckets * BUCKET < 2ull * entries)
 		buckets *= 2;
 	cache->slots = calloc(buckets * BUCKET, sizeof(*cache->slots));
 	if (!cache->slots)

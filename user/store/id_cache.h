@@ -2,7 +2,7 @@
 /*
  * Names to identifiers, bounded: a table of 24-byte slots in buckets of eight, each bucket kept in
  * order of use, so that a new name takes the place of the one unused for longest. 131,072 entries
- * take 3 MiB, once. A name is known by a keyed 128-bit hash alone (the key is random per process:
+ * take 6 MiB, once. A name is known by a keyed 128-bit hash alone (the key is random per process:
  * whoever names images can't aim for a collision). Belongs to one thread. Pure.
  */
 #ifndef PULLTAP_STORE_ID_CACHE_H

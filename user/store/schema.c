@@ -74,10 +74,13 @@ static int applied_number(PGconn *conn)
 {
 	_cleanup_(cleanup_pqclear) PGresult *result = NULL;
 
-	result = PQexec(conn, "select to_regclass('pulltap.schema_version')");
+	/* a scan: to_regclass would answer from before the wait for the lock */
+	result =
+		PQexec(conn, "select from pg_class c join pg_namespace n on n.oid = c.relnamespace "
+			     "where n.nspname = 'pulltap' and c.relname = 'schema_version'");
 	if (PQresultStatus(result) != PGRES_TUPLES_OK)
 		return complain("read the schema's version", PQerrorMessage(conn));
-	if (PQgetisnull(result, 0, 0))
+	if (!PQntuples(result))
 		return 0;
 	PQclear(result);
 	result = PQexec(conn, "select coalesce(max(number), 0) from pulltap.schema_version");

@@ -89,8 +89,8 @@ static int send_entries(struct store *store, const struct batch *batch,
 	int c, err = 0;
 
 	for (from = 0; from < entries->order_count && !err; from = to) {
-		to = entries->order_count - from > STORE_CHUNK ? from + STORE_CHUNK
-							       : entries->order_count;
+		to = entries->order_count - from > store->chunk ? from + store->chunk
+								: entries->order_count;
 		start(store, header);
 		for (c = 0; c < (tags ? COLUMNS : MANIFEST); c++)
 			a[c] = pg_param_array(&store->params, types[c]);
@@ -106,16 +106,17 @@ static int send_entries(struct store *store, const struct batch *batch,
 	return err;
 }
 
-static void add_days(struct pg_params *params, const struct batch_entries *entries,
+static void add_days(struct store *store, const struct batch_entries *entries,
 		     const struct batch_days *days, uint32_t from)
 {
+	struct pg_params *params = &store->params;
 	struct pg_array *ids = pg_param_array(params, PG_INT8);
 	struct pg_array *numbers = pg_param_array(params, PG_INT4);
 	struct pg_array *pulls = pg_param_array(params, PG_INT8);
 	struct pg_array *checks = pg_param_array(params, PG_INT8);
 	uint32_t i;
 
-	for (i = from; i < days->count && i - from < STORE_CHUNK; i++) {
+	for (i = from; i < days->count && i - from < store->chunk; i++) {
 		pg_array_int(ids, entries->items[days->items[i].entry].id);
 		pg_array_int(numbers, days->items[i].day);
 		pg_array_int(pulls, days->items[i].pulls);
@@ -131,16 +132,17 @@ static int send_days(struct store *store, const struct batch *batch,
 
 	while (!err && (from < batch->tag_days.count || from < batch->manifest_days.count)) {
 		start(store, header);
-		add_days(&store->params, &batch->tags, &batch->tag_days, from);
-		add_days(&store->params, &batch->manifests, &batch->manifest_days, from);
+		add_days(store, &batch->tags, &batch->tag_days, from);
+		add_days(store, &batch->manifests, &batch->manifest_days, from);
 		err = pg_call(store->pg, STORE_DAYS, &store->params, NULL);
-		from += STORE_CHUNK;
+		from += store->chunk;
 	}
 	return err;
 }
 
-static void add_versions(struct pg_params *params, const struct batch *batch, uint32_t from)
+static void add_versions(struct store *store, const struct batch *batch, uint32_t from)
 {
+	struct pg_params *params = &store->params;
 	struct pg_array *tags = pg_param_array(params, PG_INT8);
 	struct pg_array *manifests = pg_param_array(params, PG_INT8);
 	struct pg_array *times = pg_param_array(params, PG_TIMESTAMPTZ);
@@ -148,7 +150,7 @@ static void add_versions(struct pg_params *params, const struct batch *batch, ui
 	const struct batch_observations *list = &batch->observations;
 	uint32_t i;
 
-	for (i = from; i < list->count && i - from < STORE_CHUNK; i++) {
+	for (i = from; i < list->count && i - from < store->chunk; i++) {
 		const struct batch_observation *item = &list->items[i];
 
 		pg_array_int(tags, batch->tags.items[item->tag].id);
@@ -161,14 +163,15 @@ static void add_versions(struct pg_params *params, const struct batch *batch, ui
 	}
 }
 
-static void add_deleted(struct pg_params *params, const struct batch *batch, uint32_t from)
+static void add_deleted(struct store *store, const struct batch *batch, uint32_t from)
 {
+	struct pg_params *params = &store->params;
 	struct pg_array *manifests = pg_param_array(params, PG_INT8);
 	struct pg_array *times = pg_param_array(params, PG_TIMESTAMPTZ);
 	const struct batch_observations *list = &batch->deleted;
 	uint32_t i;
 
-	for (i = from; i < list->count && i - from < STORE_CHUNK; i++) {
+	for (i = from; i < list->count && i - from < store->chunk; i++) {
 		const struct batch_entry *manifest =
 			&batch->manifests.items[list->items[i].manifest];
 
@@ -187,10 +190,10 @@ static int send_versions(struct store *store, const struct batch *batch,
 
 	while (!err && (from < batch->observations.count || from < batch->deleted.count)) {
 		start(store, header);
-		add_versions(&store->params, batch, from);
-		add_deleted(&store->params, batch, from);
+		add_versions(store, batch, from);
+		add_deleted(store, batch, from);
 		err = pg_call(store->pg, STORE_VERSIONS, &store->params, NULL);
-		from += STORE_CHUNK;
+		from += store->chunk;
 	}
 	return err;
 }
@@ -210,7 +213,7 @@ static int send_rejected(struct store *store, const struct batch *batch,
 	int c, err = 0;
 
 	for (from = 0; from < list->count && !err; from = to) {
-		to = list->count - from > STORE_CHUNK ? from + STORE_CHUNK : list->count;
+		to = list->count - from > store->chunk ? from + store->chunk : list->count;
 		start(store, header);
 		for (c = 0; c < 4; c++)
 			texts[c] = pg_param_array(&store->params, PG_BYTEA);

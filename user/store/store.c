@@ -47,6 +47,7 @@ int store_new(struct store **ret, const struct store_options *options)
 	if (!store)
 		return -ENOMEM;
 	pthread_mutex_init(&store->lock, NULL);
+	store->chunk = STORE_CHUNK_MAX;
 	store->node = text_or_unknown(options->node);
 	store->version = text_or_unknown(options->version);
 	if (!store->node || !store->version)
@@ -121,6 +122,11 @@ static enum store_result classify(const struct store *store)
 static enum store_result failed(struct store *store)
 {
 	enum store_result result = classify(store);
+
+	/* 57014: canceled by the statement timeout */
+	if (!strcmp(pg_sqlstate(store->pg), "57014"))
+		store->chunk =
+			store->chunk / 2 > STORE_CHUNK_MIN ? store->chunk / 2 : STORE_CHUNK_MIN;
 
 	snprintf(store->error, sizeof(store->error), "%s%s", pg_error(store->pg),
 		 result == STORE_SCHEMA ? "; run: pulltap migrate" : "");
@@ -298,6 +304,8 @@ static enum store_result apply(struct store *store, struct spool_reader *reader,
 		result = transact(store, batch, header, spool_reader_count(reader));
 		if (result == STORE_ACCEPTED) {
 			*ret_rejected = batch->rejects.count;
+			if (store->chunk < STORE_CHUNK_MAX)
+				store->chunk += STORE_CHUNK_MIN;
 			return result;
 		}
 		if (result == STORE_DUPLICATE)

@@ -12,8 +12,12 @@
 #include "store/pg.h"
 #include "store/store.h"
 
-/* At most so many keys go into one call: memory on both sides stays bounded. */
-#define STORE_CHUNK 20000
+/*
+ * At most so many keys go into one call: memory on both sides stays bounded. Where a call takes
+ * longer than the statement timeout, the next try makes smaller ones.
+ */
+#define STORE_CHUNK_MAX 20000
+#define STORE_CHUNK_MIN 250
 /*
  * New names are many times dearer than counts, and each call is a transaction of its own that
  * stays done when a later one fails: small calls never run into the statement's timeout.
@@ -27,6 +31,7 @@ struct store {
 	char *node;
 	char *version;
 	char error[600];
+	uint32_t chunk;
 	int64_t maintained_day; /* when pulltap.maintain() last ran */
 	struct log_gate reject_gate;
 	pthread_mutex_t lock; /* guards stats */
