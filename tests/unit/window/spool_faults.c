@@ -326,6 +326,29 @@ static int fill_small_disk(const char *path)
 	return 0;
 }
 
+static bool write_proc(const char *path, const char *text)
+{
+	FILE *file = fopen(path, "w");
+	bool written = file && fputs(text, file) >= 0;
+
+	return file && !fclose(file) && written;
+}
+
+/* A mount namespace; without root a user namespace first, in which this user is root. */
+static bool enter_namespace(void)
+{
+	char uid_map[32], gid_map[32];
+
+	if (!getuid())
+		return !unshare(CLONE_NEWNS);
+	snprintf(uid_map, sizeof(uid_map), "0 %u 1", getuid());
+	snprintf(gid_map, sizeof(gid_map), "0 %u 1", getgid());
+	return !unshare(CLONE_NEWUSER | CLONE_NEWNS) &&
+	       write_proc("/proc/self/setgroups", "deny") &&
+	       write_proc("/proc/self/uid_map", uid_map) &&
+	       write_proc("/proc/self/gid_map", gid_map);
+}
+
 static void full_disk_keeps_what_was_written_and_recovers(void **state)
 {
 	pid_t child = fork();
@@ -333,7 +356,7 @@ static void full_disk_keeps_what_was_written_and_recovers(void **state)
 
 	assert_true(child >= 0);
 	if (!child) {
-		if (unshare(getuid() ? CLONE_NEWUSER | CLONE_NEWNS : CLONE_NEWNS))
+		if (!enter_namespace())
 			_exit(DIED);
 		_exit(fill_small_disk(*state));
 	}
