@@ -196,26 +196,28 @@ create type pulltap.tag_move as (
 	evidence    smallint
 );
 
--- Ends the current versions of tags and begins new ones.
+-- Ends the current versions of tags and begins new ones. One by one: moves are rare, and a join
+-- with the array leaves the planner free to read all versions for each move while the table is
+-- young and it has no statistics.
 create function pulltap.move_tags(p_moves pulltap.tag_move[]) returns void
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp set enable_hashjoin = off set enable_mergejoin = off
-set enable_seqscan = off
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
+declare
+	m pulltap.tag_move;
 begin
-	update pulltap.tag_version v
-	set valid_to = case when m.since > m.known_seen then m.since else m.seen end,
-		last_seen_at = m.known_seen, ended_by = m.evidence
-	from unnest(p_moves) m
-	where v.tag_id = m.tag_id and v.valid_to is null;
+	foreach m in array p_moves loop
+		update pulltap.tag_version v
+		set valid_to = case when m.since > m.known_seen then m.since else m.seen end,
+			last_seen_at = m.known_seen, ended_by = m.evidence
+		where v.tag_id = m.tag_id and v.valid_to is null;
 
-	insert into pulltap.tag_version (tag_id, manifest_id, valid_from, started_by)
-	select m.tag_id, m.manifest_id,
-		case when m.known_seen is null or m.since > m.known_seen
-			then m.since else m.seen end,
-		m.evidence
-	from unnest(p_moves) m
-	where m.manifest_id is not null;
+		continue when m.manifest_id is null;
+		insert into pulltap.tag_version (tag_id, manifest_id, valid_from, started_by)
+		values (m.tag_id, m.manifest_id,
+			case when m.known_seen is null or m.since > m.known_seen
+				then m.since else m.seen end,
+			m.evidence);
+	end loop;
 end $$;
 
 create function pulltap.apply_tags(

@@ -132,9 +132,10 @@ begin
 	for m in
 		select i.tag_id, i.manifest_id, i.seen, i.evidence
 		from unnest(p_moves) i
-		where not exists (select from pulltap.tag_version v
-			where v.tag_id = i.tag_id and v.manifest_id = i.manifest_id
-			and v.valid_from <= i.seen and (v.valid_to is null or v.valid_to > i.seen))
+		where (select v.tag_id from pulltap.tag_version v
+		       where v.tag_id = i.tag_id and v.manifest_id = i.manifest_id
+		       and v.valid_from <= i.seen and (v.valid_to is null or v.valid_to > i.seen)
+		       limit 1) is null
 		order by i.tag_id, i.seen
 	loop
 		perform pulltap.observe(m.tag_id, m.manifest_id, m.seen, m.evidence);
