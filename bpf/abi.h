@@ -54,6 +54,12 @@ struct pt_key {
 	char digest[PT_SHORT_DIGEST]; /* empty: the reply named none */
 };
 
+/*
+ * Keys for which the kernel has no memory at that moment are counted in a small map of their own
+ * that is allocated beforehand and shared by all CPUs.
+ */
+#define PT_OVERFLOW_KEYS 4096
+
 struct pt_long_key {
 	__u32 registry;
 	__u8 op;
@@ -107,7 +113,8 @@ _Static_assert(sizeof(struct pt_count) == 8, "one word per key and CPU");
 	X(note_digest_unread, NOTE, "counted, digest could not be read")                           \
 	X(note_digest_malformed, NOTE, "counted, digest header is not a digest")                   \
 	X(note_hint_full, NOTE, "HEAD counted, its hint found no room")                            \
-	X(note_long_key, NOTE, "counted under a long key")
+	X(note_long_key, NOTE, "counted under a long key")                                         \
+	X(note_overflow, NOTE, "counted in the overflow map: no room or no memory for a key")
 
 struct pt_ledger {
 #define X(name, kind, help) __u64 name;
@@ -127,7 +134,9 @@ struct pt_slot {
 	__u32 dirty;
 	__u32 short_keys; /* keys made so far, raised by the programs */
 	__u32 long_keys;
+	__u32 overflow_keys;
 	__u32 signalled; /* an early swap was asked for */
+	__u32 zero;
 };
 
 struct pt_control {

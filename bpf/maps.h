@@ -60,6 +60,13 @@ struct long_counts_map {
 	__type(value, struct pt_count);
 } long_counts_0 SEC(".maps"), long_counts_1 SEC(".maps");
 
+struct overflow_map {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, PT_OVERFLOW_KEYS);
+	__type(key, struct pt_key);
+	__type(value, struct pt_count);
+} overflow_0 SEC(".maps"), overflow_1 SEC(".maps");
+
 struct ledger_map {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
@@ -80,6 +87,13 @@ struct {
 	__type(key, __u32);
 	__array(values, struct long_counts_map);
 } long_counts SEC(".maps") = {.values = {&long_counts_0, &long_counts_1}};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, 2);
+	__type(key, __u32);
+	__array(values, struct overflow_map);
+} overflows SEC(".maps") = {.values = {&overflow_0, &overflow_1}};
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);

@@ -225,7 +225,7 @@ static __always_inline __u32 count_key(void *map, const void *key, __u32 now_s, 
 				       __u32 signal, struct hit *hit)
 {
 	struct pt_count *value = bpf_map_lookup_elem(map, key), first = {.count = 1};
-	struct pt_slot *slot = &hit->control->slot[hit->window];
+	struct pt_slot *slot = &hit->control->slot[hit->window & 1];
 	long rc;
 
 	if (!value) {
@@ -337,17 +337,36 @@ static __always_inline long fill_long(struct scratch *s, __u32 tag_length)
 				     s->path + s->parts.reference);
 }
 
+/*
+ * A per-CPU element needs memory on every CPU, which the kernel can run out of for a moment when
+ * many new keys come at once: those are counted in the overflow map.
+ */
+static __noinline __u32 count_overflow(struct scratch *s, struct hit *hit, __u32 now_s)
+{
+	__u32 window = hit->window, outcome;
+	void *map = bpf_map_lookup_elem(&overflows, &window);
+
+	if (!map)
+		return LEDGER(lost_internal);
+	outcome = count_key(map, &s->key, now_s, &hit->control->slot[window & 1].overflow_keys,
+			    PT_OVERFLOW_KEYS / 2, hit);
+	if (outcome == LEDGER(counted))
+		ledger_add(hit->ledger, LEDGER(note_overflow));
+	return outcome;
+}
+
 static __always_inline __u32 count_short(struct scratch *s, struct hit *hit, __u32 op, __u32 now_s)
 {
-	__u32 window = hit->window;
+	__u32 window = hit->window, outcome;
 	void *map = bpf_map_lookup_elem(&counts, &window);
 
 	if (!map)
 		return LEDGER(lost_internal);
 	*(__u64 *)&s->key = hit->site->registry | (__u64)op << 32; /* and the padding */
 	__builtin_memcpy(s->key.digest, s->digest, sizeof(s->key.digest));
-	return count_key(map, &s->key, now_s, &hit->control->slot[window & 1].short_keys,
-			 hit->control->short_keys_signal, hit);
+	outcome = count_key(map, &s->key, now_s, &hit->control->slot[window & 1].short_keys,
+			    hit->control->short_keys_signal, hit);
+	return outcome == LEDGER(counted) ? outcome : count_overflow(s, hit, now_s);
 }
 
 static __always_inline __u32 count_long(struct scratch *s, struct hit *hit, __u32 op, __u32 now_s)

@@ -25,12 +25,14 @@
 static const char *const window_map_names[KERNEL_WINDOW_MAPS] = {
 	[KERNEL_COUNTS] = "counts",
 	[KERNEL_LONG_COUNTS] = "long_counts",
+	[KERNEL_OVERFLOW] = "overflow",
 	[KERNEL_LEDGER] = "ledger",
 };
 
 static const char *const outer_map_names[KERNEL_WINDOW_MAPS] = {
 	[KERNEL_COUNTS] = "all_counts",
 	[KERNEL_LONG_COUNTS] = "all_long_counts",
+	[KERNEL_OVERFLOW] = "all_overflows",
 	[KERNEL_LEDGER] = "all_ledgers",
 };
 
@@ -111,11 +113,14 @@ static int pin_all(struct pulltap_bpf *skel, const char *path)
 		{skel->maps.events, "", "events"},
 		{skel->maps.counts, "", "all_counts"},
 		{skel->maps.long_counts, "", "all_long_counts"},
+		{skel->maps.overflows, "", "all_overflows"},
 		{skel->maps.ledgers, "", "all_ledgers"},
 		{skel->maps.counts_0, "window_0", "counts"},
 		{skel->maps.counts_1, "window_1", "counts"},
 		{skel->maps.long_counts_0, "window_0", "long_counts"},
 		{skel->maps.long_counts_1, "window_1", "long_counts"},
+		{skel->maps.overflow_0, "window_0", "overflow"},
+		{skel->maps.overflow_1, "window_1", "overflow"},
 		{skel->maps.ledger_0, "window_0", "ledger"},
 		{skel->maps.ledger_1, "window_1", "ledger"},
 		/* last: what has a control map is complete */
@@ -375,7 +380,8 @@ uint64_t kernel_window_limit(uint32_t max_keys, uint32_t max_long_keys, unsigned
 	while (buckets < max_keys)
 		buckets <<= 1;
 	return max_keys * per_key + max_long_keys * per_long_key +
-	       (buckets + buckets / LONG_KEYS_SHARE) * 16 + sizeof(struct pt_ledger) * cpus;
+	       PT_OVERFLOW_KEYS * (232 + 16) + (buckets + buckets / LONG_KEYS_SHARE) * 16 +
+	       sizeof(struct pt_ledger) * cpus;
 }
 
 int kernel_memory(const struct kernel *kernel, uint64_t *ret_used, uint64_t *ret_window_limit)

@@ -13,7 +13,13 @@
 #include "../../bpf/abi.h"
 #include "base/cleanup.h"
 
-enum kernel_window_map { KERNEL_COUNTS, KERNEL_LONG_COUNTS, KERNEL_LEDGER, KERNEL_WINDOW_MAPS };
+enum kernel_window_map {
+	KERNEL_COUNTS,
+	KERNEL_LONG_COUNTS,
+	KERNEL_OVERFLOW,
+	KERNEL_LEDGER,
+	KERNEL_WINDOW_MAPS,
+};
 enum kernel_program { KERNEL_GO_HTTP1, KERNEL_GO_HTTP2, KERNEL_EXEC_WATCH, KERNEL_PROGRAMS };
 
 struct kernel {

@@ -172,8 +172,11 @@ static int load_set(struct agent *agent)
 	struct kernel_sizes sizes = {.max_keys = options->max_keys, .hint_seconds = options->hint_s};
 	int rc = kernel_load(options->bpffs, &sizes);
 
-	if (rc == -EPERM || rc == -EACCES)
+	if (rc == -EPERM)
 		fprintf(stderr, "pulltap: loading programs: permission denied: run as root\n");
+	else if (rc == -EACCES)
+		fprintf(stderr, "pulltap: this kernel's verifier refused a program: please report "
+				"the log's last lines and `uname -r`\n");
 	else if (rc)
 		fprintf(stderr, "pulltap: loading programs: %s; `pulltap doctor` says what is "
 				"missing\n",

@@ -49,8 +49,9 @@ static int batches_open(struct batches *b, const struct kernel *kernel, unsigned
 {
 	*b = (struct batches){
 		.fd = kernel->window_fd[window][map],
-		.key_size = map == KERNEL_COUNTS ? sizeof(struct pt_key) : sizeof(struct pt_long_key),
-		.cpus = kernel->cpus,
+		.key_size = map == KERNEL_LONG_COUNTS ? sizeof(struct pt_long_key) :
+							sizeof(struct pt_key),
+		.cpus = map == KERNEL_OVERFLOW ? 1 : kernel->cpus,
 	};
 	b->keys = malloc(BATCH * b->key_size);
 	b->values = malloc(BATCH * sizeof(*b->values) * (size_t)b->cpus);
@@ -158,6 +159,7 @@ int drain_each(const struct kernel *kernel, unsigned int window,
 	for (uint32_t i = 0; i < PT_REGISTRIES; i++)
 		sites_registry(kernel, i, &names->registry[i]);
 	rc = each_of_map(kernel, window, KERNEL_COUNTS, names, each, context);
+	rc = rc ?: each_of_map(kernel, window, KERNEL_OVERFLOW, names, each, context);
 	return rc ?: each_of_map(kernel, window, KERNEL_LONG_COUNTS, names, each, context);
 }
 
@@ -219,7 +221,7 @@ static int clear_window(struct kernel *kernel, unsigned int window)
 	_cleanup_free_ struct pt_ledger *zeros = calloc((size_t)kernel->cpus, sizeof(*zeros));
 	const struct pt_control *control = kernel->control;
 	struct pt_slot *slot = &kernel->control->slot[window];
-	uint32_t zero = 0, short_kept, long_kept;
+	uint32_t zero = 0, short_kept, long_kept, none;
 	int rc;
 
 	if (!zeros)
@@ -229,12 +231,14 @@ static int clear_window(struct kernel *kernel, unsigned int window)
 		       slot->short_keys < control->short_keys_signal / 2, &short_kept);
 	rc = rc ?: clear_map(kernel, window, KERNEL_LONG_COUNTS,
 			     slot->long_keys < control->long_keys_signal / 2, &long_kept);
+	rc = rc ?: clear_map(kernel, window, KERNEL_OVERFLOW, false, &none);
 	if (rc)
 		return rc;
 	if (bpf_map_update_elem(kernel->window_fd[window][KERNEL_LEDGER], &zero, zeros, BPF_ANY))
 		return -errno;
 	slot->short_keys = short_kept;
 	slot->long_keys = long_kept;
+	slot->overflow_keys = 0;
 	slot->signalled = 0;
 	__atomic_store_n(&slot->dirty, 0, __ATOMIC_SEQ_CST);
 	return 0;
