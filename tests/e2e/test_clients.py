@@ -61,7 +61,9 @@ def test_fresh_pulls_equal_the_access_log(keep, database, name, hint):
         assert dict(truth.tags) == {
             ("plain/single", "v1"): Total(1, 0), ("plain/single", "v2"): Total(1, 0),
             ("deep/er/many", "v1"): Total(1, 0), ("deep/er/many", "latest"): Total(1, 0)}
-        assert truth.manifests["plain/single", stage.single.digest] == Total(3, 0)
+        # ctr asks for the HEAD of a digest too before it GETs it: a check and a pull
+        assert truth.manifests["plain/single", stage.single.digest] == \
+            Total(3, 1 if name == "containerd" else 0)
         assert truth.manifests["deep/er/many", stage.many.digest].pulls == 3
     elif name in ("docker", "containerd"):
         assert truth.tags["plain/single", "v1"] == Total(0, 1)

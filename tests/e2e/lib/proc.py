@@ -8,11 +8,11 @@ A test runner that is killed takes its children along (parent-death signal).
 import atexit
 import os
 import pwd
+import secrets
 import shutil
 import signal
 import socket
 import subprocess
-import tempfile
 import threading
 import time
 
@@ -65,7 +65,9 @@ class Folder:
     """A temporary folder; others may enter it, because servers run as other users."""
 
     def __init__(self, prefix="pulltap-test-"):
-        self.path = tempfile.mkdtemp(prefix=prefix, dir="/tmp")
+        # a name that is also good within an image's name
+        self.path = os.path.join("/tmp", prefix + secrets.token_hex(6))
+        os.mkdir(self.path)
         os.chmod(self.path, 0o755)
         opened(self)
 

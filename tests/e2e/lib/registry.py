@@ -195,6 +195,7 @@ class Registry:
         return made
 
     def ask(self, connection, method, path, body=None, expect=(200, 201, 202), **headers):
+        headers.setdefault("Accept", images.ACCEPT)
         connection.request(method, path, body=body, headers=self.headers(**headers))
         reply = connection.getresponse()
         data = reply.read()
@@ -231,7 +232,7 @@ class Registry:
         connection = connection or self.connect()
         try:
             reply = self.ask(connection, "HEAD", f"/v2/{repository}/manifests/{reference}",
-                             expect=(200, 404), Accept=images.ACCEPT)
+                             expect=(200, 404))
             return reply.headers.get("Docker-Content-Digest") if reply.status == 200 else None
         finally:
             if opened_here:
