@@ -49,7 +49,7 @@ static void inspect(const uint8_t *bytes, size_t size)
 
 	if (byte_source_new_memory(bytes, size, &source))
 		return;
-	if (!binary_inspect_source(source, false, &binary)) {
+	if (!binary_inspect_source(source, &binary)) {
 		assert(binary.sites_count <= BINARY_SITES);
 		assert(binary.sites_count || binary.refusal[0]);
 		assert(memchr(binary.refusal, 0, sizeof(binary.refusal)));

@@ -29,7 +29,7 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	file = open(argv[1], O_RDONLY | O_CLOEXEC);
-	rc = file < 0 ? -errno : binary_inspect(file, false, &binary);
+	rc = file < 0 ? -errno : binary_inspect(file, &binary);
 	if (rc || !binary.sites_count) {
 		fprintf(stderr, "%s: no site to probe: %s\n", argv[1], strerror(-rc));
 		return 1;

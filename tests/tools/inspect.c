@@ -43,7 +43,7 @@ static int inspect(const char *path)
 	json_t *line;
 	int err;
 
-	err = fd < 0 ? -errno : binary_inspect(fd, false, &binary);
+	err = fd < 0 ? -errno : binary_inspect(fd, &binary);
 	line = json_pack("{s:s, s:i, s:s, s:s, s:s, s:i, s:s, s:s, s:f, s:o}", "path", path,
 			 "result", err, "error", err ? strerror(-err) : "", "build_id",
 			 binary.build_id, "go_version", binary.go_version, "go_map", binary.go_map,

@@ -78,7 +78,7 @@ int follow_new(struct follow **ret, struct kernel *kernel, const struct follow_o
 		fprintf(stderr, "pulltap: --target %s: %s\n", options->targets[i], message);
 		return -EINVAL;
 	}
-	rc = catalog_new(options->allow_slow, &follow->catalog);
+	rc = catalog_new(&follow->catalog);
 	rc = rc ?: process_open_proc("/proc", &follow->proc);
 	if (rc)
 		return rc;

@@ -19,7 +19,6 @@ struct follow_options {
 	unsigned int targets_count;
 	const char *registry; /* name for registries found by themselves; NULL: the binary's */
 	bool discover;
-	bool allow_slow;
 };
 
 /* -EINVAL after a message on standard error when a target is not understood. */

@@ -27,7 +27,6 @@ struct options {
 	unsigned int window_s;
 	unsigned int max_keys; /* short keys per window */
 	unsigned int hint_s; /* how long a HEAD by tag waits for its GET */
-	bool allow_slow_sites;
 	bool discover; /* look for registries by themselves */
 	bool json; /* --output json */
 	const char *log_level; /* "error", "warn", "info", "debug" */

@@ -17,14 +17,6 @@ static const char *const log_levels[] = {"error", "warn", "info", "debug", NULL}
 
 const struct option_row option_table[OPTION_ROWS] = {
 	{
-		.name = "allow-slow-sites",
-		.kind = OPTION_FLAG,
-		.offset = offsetof(struct options, allow_slow_sites),
-		.value = "no",
-		.commands = RUN | OPTIONS_DOCTOR,
-		.help = "probe a function even where the kernel has to single-step the instruction",
-	},
-	{
 		.name = "bpffs",
 		.argument = "DIR",
 		.kind = OPTION_TEXT,
@@ -90,7 +82,7 @@ const struct option_row option_table[OPTION_ROWS] = {
 		.kind = OPTION_FLAG,
 		.offset = offsetof(struct options, discover),
 		.value = "no",
-		.commands = RUN | OPTIONS_DOCTOR,
+		.commands = RUN,
 		.help = "watch the named targets only, look for no registries",
 	},
 	{
@@ -136,7 +128,7 @@ const struct option_row option_table[OPTION_ROWS] = {
 		.kind = OPTION_TARGETS,
 		.offset = offsetof(struct options, targets),
 		.unset = "none",
-		.commands = RUN | OPTIONS_DOCTOR,
+		.commands = RUN,
 		.help = "a process id, executable or container to watch as registry NAME; may be "
 			"given again",
 	},

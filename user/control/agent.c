@@ -263,7 +263,6 @@ static int open_follow(struct agent *agent)
 		.targets_count = options->targets_count,
 		.registry = options->registry,
 		.discover = options->discover,
-		.allow_slow = options->allow_slow_sites,
 	};
 	int rc = follow_new(&agent->follow, agent->kernel, &follow);
 

@@ -186,18 +186,12 @@ static int visit_function(void *context, const struct go_function *function)
 	return 0;
 }
 
-int binary_inspect_source(struct byte_source *source, bool allow_slow, struct binary *ret)
+int binary_inspect_source(struct byte_source *source, struct binary *ret)
 {
 	struct inspection in = {.binary = ret, .kind = KINDS};
 	struct elf_image image;
 	char version[256];
 	int err;
-
-	/*
-	 * No site is taken that is not the stack check's branch: elsewhere the flags say nothing
-	 * about a restart, so the count would be wrong, not just dear.
-	 */
-	(void)allow_slow;
 
 	err = elf_image_init(&image, source);
 	if (err)
@@ -227,7 +221,7 @@ static void free_source(struct byte_source **source)
 	byte_source_free(source);
 }
 
-int binary_inspect(int fd, bool allow_slow, struct binary *ret)
+int binary_inspect(int fd, struct binary *ret)
 {
 	_cleanup_(free_source) struct byte_source *source = NULL;
 	struct file_identity file;
@@ -246,7 +240,7 @@ int binary_inspect(int fd, bool allow_slow, struct binary *ret)
 		return err;
 	binary.device = file.device;
 	binary.inode = file.inode;
-	err = binary_inspect_source(source, allow_slow, &binary);
+	err = binary_inspect_source(source, &binary);
 	if (!err)
 		*ret = binary;
 	return err;

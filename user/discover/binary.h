@@ -46,10 +46,10 @@ struct binary {
  * about 1 MiB of memory and 5 ms for a registry, below a second for a crafted file.
  * Returns 0 when it is a Go binary with at least one hook found; sites_count may then be 0 with a
  * refusal. -ENOEXEC: not an x86-64 ELF; -ENOENT: no Go or no HTTP hook in it; -errno otherwise.
- * allow_slow is for sites that must be single-stepped. None are taken today: every known version
- * has the branch of the stack check, and where a hook has none (the refusal says so) the flags
- * tell nothing about a function that starts over, so a count there would be wrong, not just slow.
+ * No site is taken that must be single-stepped: every known version has the branch of the stack
+ * check, and where a hook has none (the refusal says so) the flags tell nothing about a function
+ * that starts over, so a count there would be wrong, not just slow.
  */
-must_check int binary_inspect(int fd, bool allow_slow, struct binary *ret);
+must_check int binary_inspect(int fd, struct binary *ret);
 
 #endif

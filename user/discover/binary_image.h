@@ -10,7 +10,7 @@
 #include "discover/byte_source.h"
 
 /* As binary_inspect(); device and inode stay as they are in *ret. */
-must_check int binary_inspect_source(struct byte_source *source, bool allow_slow,
+must_check int binary_inspect_source(struct byte_source *source,
 				     struct binary *ret);
 
 #endif

@@ -11,7 +11,6 @@ struct entry {
 
 /* A ring: walking 1,024 entries takes a microsecond or two, once per exec. */
 struct catalog {
-	bool allow_slow;
 	unsigned int count;
 	unsigned int next;
 	uint64_t read;
@@ -19,13 +18,12 @@ struct catalog {
 	struct entry entries[CATALOG_FILES];
 };
 
-int catalog_new(bool allow_slow, struct catalog **ret)
+int catalog_new(struct catalog **ret)
 {
 	struct catalog *catalog = calloc(1, sizeof(*catalog));
 
 	if (!catalog)
 		return -ENOMEM;
-	catalog->allow_slow = allow_slow;
 	*ret = catalog;
 	return 0;
 }
@@ -98,7 +96,7 @@ int catalog_inspect(struct catalog *catalog, int proc, pid_t pid, struct binary 
 		return err;
 	*ret_file = file;
 	catalog->read++;
-	err = binary_inspect(fd, catalog->allow_slow, ret);
+	err = binary_inspect(fd, ret);
 	remember(catalog, &file, err, ret);
 	return err;
 }

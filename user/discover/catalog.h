@@ -16,7 +16,7 @@
 
 struct catalog;
 
-must_check int catalog_new(bool allow_slow, struct catalog **ret);
+must_check int catalog_new(struct catalog **ret);
 void catalog_free(struct catalog **catalog);
 
 /*

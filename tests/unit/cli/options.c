@@ -121,7 +121,6 @@ static void nothing_given_gives_the_defaults(void **state)
 	assert_int_equal(options.window_s, 10);
 	assert_int_equal(options.max_keys, 65536);
 	assert_int_equal(options.hint_s, 300);
-	assert_false(options.allow_slow_sites);
 	assert_true(options.discover);
 	assert_false(options.json);
 	assert_string_equal(message, "");
@@ -182,14 +181,11 @@ static void flags_can_be_taken_back(void **state)
 
 	(void)state;
 	write_config("no-discover = yes\n");
-	setenv("PULLTAP_ALLOW_SLOW_SITES", "1", 1);
 	assert_int_equal(parse_run(&options, "run"), 0);
 	assert_false(options.discover);
-	assert_true(options.allow_slow_sites);
 	options_free(&options);
-	assert_int_equal(parse_run(&options, "run --no-discover=no --allow-slow-sites=off"), 0);
+	assert_int_equal(parse_run(&options, "run --no-discover=no"), 0);
 	assert_true(options.discover);
-	assert_false(options.allow_slow_sites);
 	options_free(&options);
 	assert_int_equal(parse_run(&options, "run --no-discover"), 0);
 	assert_false(options.discover);

@@ -86,7 +86,7 @@ static int inspect(const char *path, struct binary *ret)
 
 	assert_true(fd >= 0);
 	memset(ret, 0, sizeof(*ret));
-	return binary_inspect(fd, false, ret);
+	return binary_inspect(fd, ret);
 }
 
 static const struct binary_site *site_of(const struct binary *binary, const char *symbol)
@@ -217,7 +217,7 @@ static int inspect_bytes(const uint8_t *bytes, size_t size, struct binary *ret)
 
 	memset(ret, 0, sizeof(*ret));
 	assert_int_equal(byte_source_new_memory(bytes, size, &source), 0);
-	err = binary_inspect_source(source, false, ret);
+	err = binary_inspect_source(source, ret);
 	byte_source_free(&source);
 	return err;
 }
@@ -383,7 +383,7 @@ static void file_truncated_under_the_reader_is_an_error(void **state)
 	assert_int_equal(byte_source_new_file(fd, &source), 0);
 	assert_int_equal(byte_source_read(source, 0, &byte, 1), 0);
 	assert_int_equal(ftruncate(fd, 100000), 0);
-	assert_true(binary_inspect_source(source, false, &b) < 0);
+	assert_true(binary_inspect_source(source, &b) < 0);
 	assert_int_equal(b.sites_count, 0);
 	byte_source_free(&source);
 	close(fd);
@@ -439,10 +439,10 @@ static void what_is_no_go_server_is_told_apart(void **state)
 	assert_int_equal(inspect("/etc/passwd", &b), -ENOEXEC);
 	fd = open("/tmp", O_TMPFILE | O_RDWR, 0600);
 	if (fd >= 0) {
-		assert_int_equal(binary_inspect(fd, false, &b), -ENOEXEC);
+		assert_int_equal(binary_inspect(fd, &b), -ENOEXEC);
 		close(fd);
 	}
-	assert_int_equal(binary_inspect(-1, false, &b), -EBADF);
+	assert_int_equal(binary_inspect(-1, &b), -EBADF);
 }
 
 int main(void)

@@ -26,7 +26,7 @@ static int inspect(const struct go_image *image, struct binary *ret)
 
 	memset(ret, 0, sizeof(*ret));
 	assert_int_equal(byte_source_new_memory(image->bytes, sizeof(image->bytes), &source), 0);
-	err = binary_inspect_source(source, false, ret);
+	err = binary_inspect_source(source, ret);
 	byte_source_free(&source);
 	return err;
 }
