@@ -20,7 +20,7 @@ select r.name as registry, p.name as repository, g.name as tag,
 	t.last_push_at as last_push, t.last_delete_at as last_delete,
 	t.manifest_seen_at as digest_seen,
 	case when t.last_day > 0 then date '1970-01-01' + t.last_day end as last_day,
-	r.observed_since, g.tag_id, g.repository_id, t.manifest_id
+	t.last_day as last_day_number, r.observed_since, g.tag_id, g.repository_id, t.manifest_id
 from pulltap.tag g
 join pulltap.tag_total t using (tag_id)
 join pulltap.repository p on p.repository_id = g.repository_id
@@ -37,7 +37,7 @@ select r.name as registry, p.name as repository,
 	greatest(t.last_pull_at, t.last_check_at) as last_used,
 	t.last_push_at as last_push, t.last_delete_at as last_delete,
 	case when t.last_day > 0 then date '1970-01-01' + t.last_day end as last_day,
-	r.observed_since, m.manifest_id, m.repository_id
+	t.last_day as last_day_number, r.observed_since, m.manifest_id, m.repository_id
 from pulltap.manifest m
 join pulltap.manifest_total t using (manifest_id)
 join pulltap.repository p on p.repository_id = m.repository_id

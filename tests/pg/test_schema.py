@@ -74,7 +74,7 @@ def agent(db):
 def test_agent_role_needs_no_right_on_tables(db, agent, tools):
     tool = tools(agent)
     tool.apply(window(record(GET, "v1", digest(1)), record(HEAD, "\x01", digest(2)),
-                      {**record(GET), "tag": "", "tag_hex": "ff"}))
+                      record(GET, "v2", "malformed")))
     tool.apply(window(record(GET, "v1", digest(2), NOON + 9)))
     assert db.value("select sum(pulls)::bigint from pulltap.tags") >= 2
     for statement in ("select * from pulltap.tag_total", "select * from pulltap.tags",

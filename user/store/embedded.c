@@ -6,119 +6,24 @@
 #include <limits.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
-#include <sys/un.h>
+#include <sys/wait.h>
 
 #include <libpq-fe.h>
 
 #include "base/log.h"
 #include "store/embedded_child.h"
+#include "store/embedded_place.h"
 
-#define XXH_INLINE_ALL
-#include <xxhash.h>
-
-#define PORT "5432"
-#define DATABASE "pulltap"
-/* The socket's name and the address's final NUL must fit beside the folder. */
-#define SOCKET_NAME "/.s.PGSQL." PORT
-
+#define START_TIMEOUT_MS 60000
+#define STOP_TIMEOUT_MS 60000
 struct embedded {
 	struct embedded_user user;
 	char bin[PATH_MAX];
 	char data[PATH_MAX];
-	bool started;
+	pid_t server; /* when this process started it, else 0 */
 };
-
-/* An absolute path without links where it exists, else made absolute. */
-static void absolute(const char *path, char ret[PATH_MAX])
-{
-	char cwd[PATH_MAX];
-
-	if (realpath(path, ret))
-		return;
-	if (path[0] == '/' || !getcwd(cwd, sizeof(cwd)))
-		snprintf(ret, PATH_MAX, "%s", path);
-	else if (snprintf(ret, PATH_MAX, "%s/%s", cwd, path) >= PATH_MAX)
-		ret[0] = 0;
-}
-
-/*
- * <state>/socket, or where that is too long for a socket's address a short folder named by the
- * hash of the long one.
- */
-static void socket_folder(const char *state_dir, char ret[PATH_MAX])
-{
-	const char *base = geteuid() ? getenv("XDG_RUNTIME_DIR") : "/run";
-	char state[PATH_MAX];
-	int n;
-
-	absolute(state_dir, state);
-	n = snprintf(ret, PATH_MAX, "%s/socket", state);
-	if (n + strlen(SOCKET_NAME) < sizeof(((struct sockaddr_un *)0)->sun_path))
-		return;
-	if (!base || strlen(base) > 50)
-		base = "/tmp";
-	snprintf(ret, PATH_MAX, "%s/pulltap-%016llx", base,
-		 (unsigned long long)XXH3_64bits(state, strlen(state)));
-}
-
-/* Inside single quotes of a connection string. */
-static void quote_conninfo(const char *value, char *ret, size_t size)
-{
-	size_t n = 0;
-
-	for (; *value && n + 3 < size; value++) {
-		if (*value == '\'' || *value == '\\')
-			ret[n++] = '\\';
-		ret[n++] = *value;
-	}
-	ret[n] = 0;
-}
-
-static void conninfo_for(const char *state_dir, const char *database, char *ret, size_t size)
-{
-	char folder[PATH_MAX], quoted[2 * PATH_MAX];
-
-	socket_folder(state_dir, folder);
-	quote_conninfo(folder, quoted, sizeof(quoted));
-	snprintf(ret, size, "host='%s' port=" PORT " dbname=%s user=pulltap", quoted, database);
-}
-
-void embedded_conninfo(const char *state_dir, char *ret, size_t size)
-{
-	conninfo_for(state_dir, DATABASE, ret, size);
-}
-
-/* The first line of a small file. */
-static int read_line(const char *path, char *ret, size_t size)
-{
-	_cleanup_fclose_ FILE *file = fopen(path, "re");
-
-	if (!file)
-		return -errno;
-	if (!fgets(ret, (int)size, file))
-		return -EIO;
-	ret[strcspn(ret, "\n")] = 0;
-	return 0;
-}
-
-bool embedded_running(const char *state_dir)
-{
-	char state[PATH_MAX], path[PATH_MAX + 32], line[32], proc[64], name[64];
-	long pid;
-
-	absolute(state_dir, state);
-	snprintf(path, sizeof(path), "%s/postgres/postmaster.pid", state);
-	if (read_line(path, line, sizeof(line)))
-		return false;
-	pid = strtol(line, NULL, 10);
-	if (pid <= 0 || (kill((pid_t)pid, 0) && errno != EPERM))
-		return false;
-	/* the file outlives a crash, and then the number may be anybody's */
-	snprintf(proc, sizeof(proc), "/proc/%ld/comm", pid);
-	return read_line(proc, name, sizeof(name)) || !strncmp(name, "postgres", 8) ||
-	       !strncmp(name, "postmaster", 10);
-}
 
 static bool has_server(const char *bin)
 {
@@ -135,7 +40,7 @@ static int find_server(struct embedded *embedded)
 	int major;
 
 	snprintf(path, sizeof(path), "%s/PG_VERSION", embedded->data);
-	if (!read_line(path, version, sizeof(version))) {
+	if (!embedded_read_line(path, version, sizeof(version))) {
 		snprintf(embedded->bin, PATH_MAX, "/usr/lib/postgresql/%s/bin", version);
 		if (has_server(embedded->bin))
 			return 0;
@@ -198,6 +103,28 @@ static int open_state(const char *state)
 	return 0;
 }
 
+/* The folders above belong to others: nothing is changed there, but the reason is named. */
+static int check_reachable(const struct embedded *embedded, const char *state)
+{
+	char path[PATH_MAX], text[512], *slash;
+	struct stat st;
+
+	if (geteuid())
+		return 0;
+	snprintf(path, sizeof(path), "%s", state);
+	while ((slash = strrchr(path, '/')) && slash != path) {
+		*slash = 0;
+		if (stat(path, &st) || (st.st_mode & S_IXOTH) || st.st_uid == embedded->user.uid)
+			continue;
+		log_error("the private database's user can't reach the state folder: allow others "
+			  "to enter this one (chmod o+x) or choose another --state-dir",
+			  "path=%s uid=%u", log_quote(text, sizeof(text), path),
+			  embedded->user.uid);
+		return -EIO;
+	}
+	return 0;
+}
+
 static void log_tail(const char *path)
 {
 	_cleanup_fclose_ FILE *file = fopen(path, "re");
@@ -227,7 +154,7 @@ static int write_config(const struct embedded *embedded, const char *socket_dir)
 	if (!file)
 		return -errno;
 	fprintf(file, "# written by pulltap before each start\nlisten_addresses = ''\n"
-		      "port = " PORT "\nunix_socket_permissions = 0770\n"
+		      "port = " EMBEDDED_PORT "\nunix_socket_permissions = 0770\n"
 		      "unix_socket_directories = '\"");
 	for (p = socket_dir; *p; p++)
 		fprintf(file, "%s%c",
@@ -285,33 +212,35 @@ static int init_cluster(struct embedded *embedded, const char *state)
 	return 0;
 }
 
+/* The server itself, without pg_ctl, which hands paths to a shell. Does not wait. */
 static int start_cluster(struct embedded *embedded, const char *state, const char *socket_dir)
 {
-	char path[PATH_MAX + 32], log[PATH_MAX + 32], server_log[PATH_MAX + 32];
-	const char *argv[] = {path, "-D", embedded->data, "-l",	   server_log, "-w",
-			      "-s", "-t", "60",		  "start", NULL};
+	char path[PATH_MAX + 32], log[PATH_MAX + 32];
+	const char *argv[] = {path, "-D", embedded->data, NULL};
 	int err;
 
 	if (embedded_running(state))
 		return 0;
+	/*
+	 * Lock files of a dead server would be believed while its number lives on as a zombie or as
+	 * another process. Its memory's key comes from the folder, so that sessions which outlived
+	 * it are still found.
+	 */
+	snprintf(path, sizeof(path), "%s/postmaster.pid", embedded->data);
+	unlink(path);
+	snprintf(path, sizeof(path), "%s/.s.PGSQL." EMBEDDED_PORT ".lock", socket_dir);
+	unlink(path);
 	err = write_config(embedded, socket_dir);
-	snprintf(path, sizeof(path), "%s/pg_ctl", embedded->bin);
+	snprintf(path, sizeof(path), "%s/postgres", embedded->bin);
 	snprintf(log, sizeof(log), "%s/postgres.log", state);
-	snprintf(server_log, sizeof(server_log), "%s/server.log", embedded->data);
-	if (!err)
-		err = embedded_run(&embedded->user, argv, log);
 	if (!err) {
-		embedded->started = true;
-		return 0;
+		embedded->server = embedded_spawn(&embedded->user, argv, log);
+		err = embedded->server < 0 ? embedded->server : 0;
 	}
-	/* another process may have been faster */
-	if (embedded_running(state))
-		return 0;
-	log_error("the private database does not start", "path=%s error=%s", embedded->data,
-		  strerror(-err));
-	log_tail(log);
-	log_tail(server_log);
-	return -EIO;
+	if (err)
+		log_error("the private database can't be started", "path=%s error=%s",
+			  embedded->data, strerror(-err));
+	return err ? -EIO : 0;
 }
 
 static void cleanup_pqfinish(PGconn **conn)
@@ -319,43 +248,73 @@ static void cleanup_pqfinish(PGconn **conn)
 	PQfinish(*conn);
 }
 
-/* Waits for one that is starting elsewhere, and makes the database the first time. */
-static int make_database(const char *state)
+/* Makes the database the first time; false while the server does not answer. */
+static bool make_database(const char *state, char *ret_error, size_t size)
 {
-	char conninfo[3 * PATH_MAX], text[512];
+	char conninfo[3 * PATH_MAX];
+	_cleanup_(cleanup_pqfinish) PGconn *conn = NULL;
+	PGresult *result;
+	const char *code;
+	bool made;
+
+	embedded_conninfo_for(state, "postgres", conninfo, sizeof(conninfo));
+	conn = PQconnectdb(conninfo);
+	if (PQstatus(conn) != CONNECTION_OK) {
+		log_quote(ret_error, size, PQerrorMessage(conn));
+		return false;
+	}
+	result = PQexec(conn, "create database " EMBEDDED_DATABASE);
+	code = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+	made = PQresultStatus(result) == PGRES_COMMAND_OK || (code && !strcmp(code, "42P04"));
+	if (!made)
+		log_quote(ret_error, size, PQerrorMessage(conn));
+	PQclear(result);
+	return made;
+}
+
+static int wait_until_ready(struct embedded *embedded, const char *state)
+{
+	char log[PATH_MAX + 32], error[512] = "";
 	int tries;
 
-	for (tries = 0;; tries++) {
-		_cleanup_(cleanup_pqfinish) PGconn *conn = NULL;
-		PGresult *result;
-		const char *code;
-		bool made;
-
-		conninfo_for(state, "postgres", conninfo, sizeof(conninfo));
-		conn = PQconnectdb(conninfo);
-		if (PQstatus(conn) == CONNECTION_OK) {
-			result = PQexec(conn, "create database " DATABASE);
-			code = PQresultErrorField(result, PG_DIAG_SQLSTATE);
-			/* exists, or another process makes it just now */
-			made = PQresultStatus(result) == PGRES_COMMAND_OK ||
-			       (code && (!strcmp(code, "42P04") || !strcmp(code, "23505")));
-			PQclear(result);
-			if (made)
-				return 0;
+	for (tries = 0; tries < START_TIMEOUT_MS / 50; tries++) {
+		if (make_database(state, error, sizeof(error)))
+			return 0;
+		if (embedded->server > 0 && waitpid(embedded->server, NULL, WNOHANG) > 0) {
+			embedded->server = 0;
+			break;
 		}
-		if (tries == 600) {
-			log_error("the private database does not answer", "error=%s",
-				  log_quote(text, sizeof(text), PQerrorMessage(conn)));
-			return -EIO;
-		}
-		usleep(100000);
+		usleep(50000);
 	}
+	log_error("the private database does not answer", "path=%s error=%s", embedded->data,
+		  error);
+	snprintf(log, sizeof(log), "%s/postgres.log", state);
+	log_tail(log);
+	return -EIO;
+}
+
+/* One start at a time for a folder: two would make the cluster twice. Freed with the process. */
+static int lock_state(const char *state)
+{
+	char path[PATH_MAX + 32];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/postgres.lock", state);
+	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0 || flock(fd, LOCK_EX)) {
+		log_error("the state folder can't be used", "path=%s error=%s", path,
+			  strerror(errno));
+		cleanup_close(&fd);
+		return -EIO;
+	}
+	return fd;
 }
 
 int embedded_start(struct embedded **ret, const char *state_dir)
 {
 	_cleanup_free_ struct embedded *embedded = calloc(1, sizeof(*embedded));
 	char state[PATH_MAX], socket_dir[PATH_MAX];
+	_cleanup_close_ int lock = -1;
 	int err;
 
 	if (!embedded)
@@ -363,13 +322,18 @@ int embedded_start(struct embedded **ret, const char *state_dir)
 	err = open_state(state_dir);
 	if (err)
 		return err;
-	absolute(state_dir, state);
+	embedded_absolute(state_dir, state);
 	if (snprintf(embedded->data, PATH_MAX, "%s/postgres", state) >= PATH_MAX - 32)
 		return -ENAMETOOLONG;
-	socket_folder(state, socket_dir);
+	lock = lock_state(state);
+	if (lock < 0)
+		return lock;
+	embedded_socket_folder(state, socket_dir);
 	err = find_server(embedded);
 	if (!err)
 		err = embedded_find_user(&embedded->user);
+	if (!err)
+		err = check_reachable(embedded, state);
 	if (!err)
 		/* setgid: the socket gets the agent's group, which may then connect */
 		err = make_folder(embedded, socket_dir, 02710);
@@ -378,7 +342,7 @@ int embedded_start(struct embedded **ret, const char *state_dir)
 	if (!err)
 		err = start_cluster(embedded, state, socket_dir);
 	if (!err)
-		err = make_database(state);
+		err = wait_until_ready(embedded, state);
 	if (err)
 		return err;
 	*ret = TAKE_PTR(embedded);
@@ -388,16 +352,18 @@ int embedded_start(struct embedded **ret, const char *state_dir)
 void embedded_stop(struct embedded **ptr)
 {
 	struct embedded *embedded = *ptr;
-	char path[PATH_MAX + 32];
+	int tries;
 
 	if (!embedded)
 		return;
-	if (embedded->started) {
-		const char *argv[] = {path, "-D", embedded->data, "-m",	  "fast", "-w",
-				      "-s", "-t", "60",		  "stop", NULL};
-
-		snprintf(path, sizeof(path), "%s/pg_ctl", embedded->bin);
-		if (embedded_run(&embedded->user, argv, "/dev/null"))
+	if (embedded->server > 0) {
+		kill(embedded->server, SIGINT); /* fast: ends sessions, writes a checkpoint */
+		for (tries = 0; tries < STOP_TIMEOUT_MS / 50; tries++) {
+			if (waitpid(embedded->server, NULL, WNOHANG))
+				break;
+			usleep(50000);
+		}
+		if (tries == STOP_TIMEOUT_MS / 50)
 			log_warn("the private database did not stop", "path=%s", embedded->data);
 	}
 	free(embedded);

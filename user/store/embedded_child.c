@@ -57,20 +57,27 @@ static _Noreturn void become(const struct embedded_user *user, const char *const
 	_exit(NOT_PERMITTED);
 }
 
-int embedded_run(const struct embedded_user *user, const char *const argv[], const char *log)
+pid_t embedded_spawn(const struct embedded_user *user, const char *const argv[], const char *log)
 {
 	_cleanup_close_ int fd = -1;
-	int status;
 	pid_t pid;
 
 	fd = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
 		return -errno;
 	pid = fork();
-	if (pid < 0)
-		return -errno;
 	if (!pid)
 		become(user, argv, fd);
+	return pid < 0 ? -errno : pid;
+}
+
+int embedded_run(const struct embedded_user *user, const char *const argv[], const char *log)
+{
+	pid_t pid = embedded_spawn(user, argv, log);
+	int status;
+
+	if (pid < 0)
+		return pid;
 	while (waitpid(pid, &status, 0) < 0)
 		if (errno != EINTR)
 			return -errno;

@@ -23,6 +23,10 @@ must_check int embedded_find_user(struct embedded_user *ret);
 must_check int embedded_run(const struct embedded_user *user, const char *const argv[],
 			    const char *log);
 
+/* Starts argv[0] the same way and leaves it running in a session of its own: its pid or -errno. */
+must_check pid_t embedded_spawn(const struct embedded_user *user, const char *const argv[],
+				const char *log);
+
 /* What `pg_config --bindir` prints. */
 must_check int embedded_ask_pg_config(char *ret, size_t size);
 
