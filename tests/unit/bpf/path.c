@@ -213,8 +213,9 @@ static void stale_bytes_behind_the_text_are_never_seen(void **state)
 
 static size_t put(char *to, size_t at, const char *text)
 {
-	memcpy(to + at, text, strlen(text));
-	return at + strlen(text);
+	while (*text)
+		to[at++] = *text++;
+	return at;
 }
 
 enum filling { FILL_NAME, FILL_REFERENCE, FILL_PREFIX, FILL_QUERY, FILL_ESCAPES, FILL_SLASHES };
