@@ -20,6 +20,7 @@
 #include "base/log.h"
 #include "cli/commands.h"
 #include "control/status_file.h"
+#include "control/takeover.h"
 #include "store/embedded.h"
 #include "store/schema.h"
 #include "store/shipper.h"
@@ -117,95 +118,6 @@ static int open_loop(struct agent *agent)
 	rc = watch_fd(agent, agent->signal_fd);
 	rc = rc ?: watch_fd(agent, agent->window_fd);
 	return rc ?: watch_fd(agent, agent->tick_fd);
-}
-
-/* The one who drains is named to a second agent. */
-static int take_lock(struct agent *agent)
-{
-	const char *bpffs = agent->options->bpffs;
-	_cleanup_(kernel_free) struct kernel *kernel = NULL;
-	int rc = bpffs_prepare(bpffs);
-
-	if (rc == -EMEDIUMTYPE)
-		fprintf(stderr,
-			"pulltap: %s is not on a BPF file system: mount one (mount -t bpf bpf "
-			"/sys/fs/bpf) or choose another --bpffs\n",
-			bpffs);
-	else if (rc == -EPERM || rc == -EACCES)
-		fprintf(stderr, "pulltap: %s: permission denied: run as root (see pulltap doctor)\n",
-			bpffs);
-	else if (rc)
-		fprintf(stderr, "pulltap: %s: %s\n", bpffs, strerror(-rc));
-	if (rc)
-		return rc;
-	agent->lock_fd = bpffs_lock(bpffs);
-	if (agent->lock_fd == -EWOULDBLOCK) {
-		rc = kernel_open(&kernel, bpffs);
-		fprintf(stderr,
-			"pulltap: another agent (pid %u) already counts with %s; stop it first, or "
-			"give this one its own --bpffs and --state-dir\n",
-			rc ? 0 : kernel->control->agent_pid, bpffs);
-	} else if (agent->lock_fd < 0) {
-		fprintf(stderr, "pulltap: locking %s: %s\n", bpffs, strerror(-agent->lock_fd));
-	}
-	return agent->lock_fd < 0 ? agent->lock_fd : 0;
-}
-
-/* A set made by another build: its last counts go to the spool, then it goes. */
-static int replace_set(struct agent *agent)
-{
-	int rc = sites_detach_all(agent->kernel);
-
-	rc = rc ?: drain_all(agent->kernel, agent->spool);
-	kernel_free(&agent->kernel);
-	rc = rc ?: bpffs_remove(agent->options->bpffs);
-	rc = rc ?: bpffs_prepare(agent->options->bpffs);
-	if (!rc)
-		close(agent->lock_fd);
-	agent->lock_fd = rc ? agent->lock_fd : bpffs_lock(agent->options->bpffs);
-	return rc ?: agent->lock_fd < 0 ? agent->lock_fd : 0;
-}
-
-static int load_set(struct agent *agent)
-{
-	const struct options *options = agent->options;
-	struct kernel_sizes sizes = {.max_keys = options->max_keys, .hint_seconds = options->hint_s};
-	int rc = kernel_load(options->bpffs, &sizes);
-
-	if (rc == -EPERM)
-		fprintf(stderr, "pulltap: loading programs: permission denied: run as root\n");
-	else if (rc == -EACCES)
-		fprintf(stderr, "pulltap: this kernel's verifier refused a program: please report "
-				"the log's last lines and `uname -r`\n");
-	else if (rc)
-		fprintf(stderr, "pulltap: loading programs: %s; `pulltap doctor` says what is "
-				"missing\n",
-			strerror(-rc));
-	return rc;
-}
-
-static int open_kernel(struct agent *agent)
-{
-	const char *bpffs = agent->options->bpffs;
-	int rc = kernel_open(&agent->kernel, bpffs);
-
-	if (!rc && agent->kernel->control->abi_hash != kernel_abi_hash()) {
-		log_info("replacing the kernel side of another build", "pins=%s", bpffs);
-		rc = replace_set(agent) ?: -ENOENT;
-	} else if (!rc) {
-		log_info("adopted what counts already", "pins=%s", bpffs);
-		agent->kernel->control->hint_seconds = agent->options->hint_s;
-	} else if (rc == -EPROTO) {
-		fprintf(stderr,
-			"pulltap: %s holds counts in another version's layout: start that version "
-			"once more and stop it with SIGINT, or drop them with `pulltap uninstall`\n",
-			bpffs);
-	}
-	if (rc == -ENOENT) { /* nothing, or a load that was cut short: the control map comes last */
-		rc = load_set(agent);
-		rc = rc ?: kernel_open(&agent->kernel, bpffs);
-	}
-	return rc;
 }
 
 static int open_database(struct agent *agent)
@@ -436,9 +348,9 @@ static int open_all(struct agent *agent)
 {
 	int rc = open_loop(agent);
 
-	rc = rc ?: take_lock(agent);
+	rc = rc ?: takeover_lock(agent->options->bpffs, &agent->lock_fd);
 	rc = rc ?: open_spool(agent);
-	rc = rc ?: open_kernel(agent);
+	rc = rc ?: takeover_kernel(agent->options, agent->spool, &agent->lock_fd, &agent->kernel);
 	if (rc)
 		return rc;
 	agent->kernel->control->agent_pid = (uint32_t)getpid();
