@@ -36,6 +36,7 @@ class Deaths:
     def __init__(self, agent, database):
         self.agent, self.database = agent, database
         self.counts = {}
+        self.held = 0  # transactions that hung at our lock when they were struck
 
     def strike(self, name):
         self.counts[name] = self.counts.get(name, 0) + 1
@@ -113,15 +114,17 @@ class Deaths:
 
         try:
             until(waits, 4, every=0.02, what="a transaction waits")
+            self.held += 1
         except AssertionError:
             pass  # its lock timeout may be shorter than our look: a plain death then
 
     def _release(self):
         self.lock.kill()
-        # the server notices at the next write: end the session that holds the lock
-        self.database.execute("select pg_terminate_backend(pid) from pg_stat_activity "
-                              "where query like '%lock table pulltap.tag_total%' "
-                              "and pid <> pg_backend_pid()") if self._answers() else None
+        # the server would notice at its next write only: end the session that holds the lock
+        if self._answers():
+            self.database.execute("select pg_terminate_backend(pid) from pg_stat_activity "
+                                  "where query like '%lock table pulltap.tag_total%' "
+                                  "and pid <> pg_backend_pid()")
 
     def _answers(self):
         return self.database.ready()
@@ -169,9 +172,11 @@ def test_totals_are_exact_after_every_death(keep, database):
     agent.stop(timeout=120)
     logged = registry.requests(since)
     assert len(logged) == trickle.sent
-    print(f"{len(ways)} deaths {deaths.counts}, {len(logged)} requests")
+    print(f"{len(ways)} deaths {deaths.counts}, {deaths.held} within a "
+          f"transaction, {len(logged)} requests")
     books.check(database, Truth(names).feed(logged), hits=len(logged))
     assert agent.spool() == []
+    assert deaths.held >= DEATHS // 10, "too few died within a transaction to mean anything"
     sequences = database.rows("select agent, min(sequence) as first, max(sequence) as last, "
                               "count(*) as windows from pulltap.windows group by 1")
     print(sequences)

@@ -46,7 +46,7 @@ class Client:
     def private(self, argv):
         """The command in a mount namespace where writes to the machine's folders don't stay."""
         helper = os.path.join(os.path.dirname(__file__), "private.sh")
-        return ["unshare", "--mount", "--propagation", "private", "--", helper,
+        return ["unshare", "--mount", "--propagation", "unchanged", "--", helper,
                 self.folder / "private", *argv]
 
     def run(self, argv, **options):
