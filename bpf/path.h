@@ -65,6 +65,12 @@ struct pt_path {
 #define __always_inline inline __attribute__((always_inline))
 #endif
 
+/*
+ * Linux 6.1's verifier learns nothing about a value from a comparison of its 32-bit copy. This pins
+ * one down in its register: use it before and behind the comparison.
+ */
+#define PT_PIN_DOWN(v) asm volatile("" : "+r"(v))
+
 /* 0x80 in exactly the bytes of v that equal c; no false neighbours, unlike the shorter form. */
 static __always_inline __u64 pt_bytes_equal(__u64 v, __u8 c)
 {
@@ -228,15 +234,19 @@ struct pt_prefix {
 
 static __always_inline int pt_prefix_step(const char *path, struct pt_prefix *p)
 {
-	__u32 at = p->at;
+	__u64 at = p->at;
 
-	if (at + 4 > p->end || at >= PT_PATH_BYTES)
+	PT_PIN_DOWN(at);
+	if (at >= PT_PATH_BYTES)
+		return 1;
+	PT_PIN_DOWN(at);
+	if (at + 4 > p->end)
 		return 1;
 	if (PT_LOAD32(path + at) == PT_V2) {
-		p->found = at + 4;
+		p->found = (__u32)at + 4;
 		return 1;
 	}
-	p->at = at + 1;
+	p->at = (__u32)at + 1;
 	return 0;
 }
 
