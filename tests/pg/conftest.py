@@ -143,7 +143,7 @@ class Tool:
 
     def close(self):
         self.process.stdin.close()
-        self.process.wait(20)
+        assert self.process.wait(20) == 0, self.stderr()
 
 
 @pytest.fixture

@@ -179,6 +179,7 @@ static json_t *embedded(const json_t *command)
 	during = embedded_running(dir);
 	if (json_is_true(json_object_get(command, "stop")))
 		embedded_stop(&server);
+	free(server); /* left running, as by an agent that died */
 	return json_pack("{s:i, s:s, s:b, s:b, s:b}", "err", err, "conninfo", conninfo, "before",
 			 before, "during", during, "after", embedded_running(dir));
 }

@@ -306,8 +306,8 @@ int batch_new(struct batch **ret, struct spool_reader *reader, const struct id_c
 	gather.manifest_slots = manifest_slots;
 	gather.mask = (uint32_t)(slots - 1);
 	/* no more entries than records; pages that stay untouched cost nothing */
-	batch->tags.items = malloc((records + 1) * sizeof(struct batch_entry));
-	batch->manifests.items = malloc((records + 1) * sizeof(struct batch_entry));
+	batch->tags.items = calloc(records + 1, sizeof(struct batch_entry));
+	batch->manifests.items = calloc(records + 1, sizeof(struct batch_entry));
 	batch->tags.order = malloc((records + 1) * sizeof(uint32_t));
 	batch->manifests.order = malloc((records + 1) * sizeof(uint32_t));
 	if (!batch->tags.items || !batch->manifests.items || !batch->tags.order ||
