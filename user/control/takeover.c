@@ -73,6 +73,8 @@ static int load_set(const struct options *options)
 	struct kernel_sizes sizes = {.max_keys = options->max_keys, .hint_seconds = options->hint_s};
 	int rc = kernel_load(options->bpffs, &sizes);
 
+	if (rc && bpffs_remove(options->bpffs))
+		log_warn("half a set of pins is left", "pins=%s", options->bpffs);
 	if (rc == -EPERM)
 		fprintf(stderr, "pulltap: loading programs: permission denied: run as root\n");
 	else if (rc == -EACCES)
