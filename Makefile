@@ -43,6 +43,10 @@ $(BUILD)/pulltap: $(BUILD)/user/main.o $(BUILD)/libpulltap.a
 
 -include $(USER_SRC:user/%.c=$(BUILD)/user/%.d)
 
+.PHONY: demo
+demo: ## install what is missing, build, watch a real registry being pulled from
+	deploy/demo.sh
+
 .PHONY: clean
 clean: ## remove build/
 	rm -rf $(BUILD)

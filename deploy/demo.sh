@@ -14,10 +14,8 @@ if [ "$(id -u)" != 0 ]; then
 	exec sudo "$0" "$@"
 fi
 deploy/deps.sh demo
-if [ ! -x build/pulltap ] || [ "${MAKELEVEL:-0}" = 0 ]; then
-	echo "demo: building"
-	log=$(mktemp)
-	make -j"$(nproc)" all >"$log" 2>&1 || { cat "$log" >&2; rm -f "$log"; exit 1; }
-	rm -f "$log"
-fi
+echo "demo: building"
+log=$(mktemp)
+make -j"$(nproc)" all >"$log" 2>&1 || { cat "$log" >&2; rm -f "$log"; exit 1; }
+rm -f "$log"
 exec /usr/bin/python3 deploy/demo.py "$@"
