@@ -41,7 +41,8 @@ enum pt_op {
 	PT_OP_HEAD = 2, /* HEAD 200 or GET 304: a check */
 	PT_OP_PUT = 3, /* PUT, 201 */
 	PT_OP_DELETE = 4, /* DELETE, 202 */
-	PT_OP_HINTED_GET = 5, /* GET by digest that follows this peer's HEAD of tag: a pull of tag */
+	PT_OP_HINTED_GET =
+		5, /* GET by digest that follows this peer's HEAD of tag: a pull of tag */
 	PT_OP_COUNT,
 };
 
@@ -92,7 +93,8 @@ _Static_assert(sizeof(struct pt_count) == 8, "one word per key and CPU");
 	X(filtered_not_manifest, FILTERED, "path is not a manifest's")                             \
 	X(filtered_method, FILTERED, "method is neither GET, HEAD, PUT nor DELETE")                \
 	X(filtered_status_1xx, FILTERED, "manifest reply with an informational status")            \
-	X(filtered_status_2xx, FILTERED, "manifest reply with a 2xx that moves or changes nothing") \
+	X(filtered_status_2xx, FILTERED,                                                           \
+	  "manifest reply with a 2xx that moves or changes nothing")                               \
 	X(filtered_status_206, FILTERED, "part of a manifest")                                     \
 	X(filtered_status_3xx, FILTERED, "manifest request redirected")                            \
 	X(filtered_status_401, FILTERED, "manifest request without accepted credentials")          \

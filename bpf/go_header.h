@@ -73,8 +73,8 @@ __noinline int search_group(struct scratch *s, int swiss, __u32 key_stride, __u3
 		if (key > 46 || value > 46)
 			break;
 		if (key_matches(s->go.words[key], s->go.words[key + 1]))
-			return s->go.words[value + 1] ? read_digest(s, s->go.words[value]) :
-							DIGEST_ABSENT;
+			return s->go.words[value + 1] ? read_digest(s, s->go.words[value])
+						      : DIGEST_ABSENT;
 	}
 	return DIGEST_ABSENT;
 }
@@ -139,8 +139,8 @@ static long group_step(__u32 step, struct scratch **scratch)
 		walk->result = DIGEST_UNREAD;
 		return 1;
 	}
-	rc = split ? search_group(s, 1, 16, GO_GROUP_SPLIT_VALUES, GO_SLICE_BYTES) :
-		     search_group(s, 1, GO_GROUP_SLOT_BYTES, 8 + GO_GROUP_SLOT_VALUE,
+	rc = split ? search_group(s, 1, 16, GO_GROUP_SPLIT_VALUES, GO_SLICE_BYTES)
+		   : search_group(s, 1, GO_GROUP_SLOT_BYTES, 8 + GO_GROUP_SLOT_VALUE,
 				  GO_GROUP_SLOT_BYTES);
 	if (rc != DIGEST_ABSENT) {
 		walk->result = rc;
@@ -174,7 +174,8 @@ static __noinline int find_digest(struct scratch *s, __u64 address, int kind)
 		walk->groups = map[GO_HMAP_BUCKETS / 8];
 		walk->last = (1ull << b) - 1;
 		walk->other = map[GO_HMAP_OLD_BUCKETS / 8];
-		/* growing in place keeps the size; reading half of the old array twice is harmless */
+		/* growing in place keeps the size; reading half of the old array twice is harmless
+		 */
 		walk->other_last = walk->last >> 1;
 		if (!bucket_step(0, &s)) /* nearly always the only one */
 			bpf_loop(GO_GROUPS_MAX, bucket_step, &s, 0);

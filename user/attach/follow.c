@@ -152,8 +152,8 @@ static int attach_process(struct follow *follow, const struct process *process,
 				  registry, exe, process->pid, strerror(-rc));
 		return 0;
 	}
-	log_info("target attached", "registry=%s exe=%s pid=%d kind=%s go=%s sites=%d", registry, exe,
-		 process->pid, binary->registry_kind[0] ? binary->registry_kind : "named",
+	log_info("target attached", "registry=%s exe=%s pid=%d kind=%s go=%s sites=%d", registry,
+		 exe, process->pid, binary->registry_kind[0] ? binary->registry_kind : "named",
 		 binary->go_version[0] ? binary->go_version : "unknown", rc);
 	return 1;
 }
@@ -179,7 +179,8 @@ int follow_process(struct follow *follow, pid_t pid)
 		if (follow->targets_count && !process_read(follow->proc, pid, &process) &&
 		    names_process(follow, &process) && complain(follow, process.file.inode))
 			log_warn("target can't be observed",
-				 "pid=%d reason=\"no Go HTTP server in it, see pulltap doctor\"", pid);
+				 "pid=%d reason=\"no Go HTTP server in it, see pulltap doctor\"",
+				 pid);
 		return 0;
 	}
 	if (rc)

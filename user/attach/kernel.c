@@ -149,9 +149,9 @@ static int set_control(struct pulltap_bpf *skel, const struct kernel_sizes *size
 		.hint_seconds = sizes->hint_seconds,
 	};
 
-	return bpf_map_update_elem(bpf_map__fd(skel->maps.control), &zero, &control, BPF_ANY) ?
-		       -errno :
-		       0;
+	return bpf_map_update_elem(bpf_map__fd(skel->maps.control), &zero, &control, BPF_ANY)
+		       ? -errno
+		       : 0;
 }
 
 int kernel_load(const char *path, const struct kernel_sizes *sizes)
@@ -334,9 +334,9 @@ int kernel_grace(struct kernel *kernel)
 	 * lock. The slot gets the map that it has.
 	 */
 	return bpf_map_update_elem(kernel->outer_fd[KERNEL_LEDGER], &slot,
-				   &kernel->window_fd[slot][KERNEL_LEDGER], BPF_ANY) ?
-		       -errno :
-		       0;
+				   &kernel->window_fd[slot][KERNEL_LEDGER], BPF_ANY)
+		       ? -errno
+		       : 0;
 }
 
 int kernel_ledger(const struct kernel *kernel, unsigned int window, uint64_t *ledger)
@@ -379,9 +379,8 @@ uint64_t kernel_window_limit(uint32_t max_keys, uint32_t max_long_keys, unsigned
 
 	while (buckets < max_keys)
 		buckets <<= 1;
-	return max_keys * per_key + max_long_keys * per_long_key +
-	       PT_OVERFLOW_KEYS * (232 + 16) + (buckets + buckets / LONG_KEYS_SHARE) * 16 +
-	       sizeof(struct pt_ledger) * cpus;
+	return max_keys * per_key + max_long_keys * per_long_key + PT_OVERFLOW_KEYS * (232 + 16) +
+	       (buckets + buckets / LONG_KEYS_SHARE) * 16 + sizeof(struct pt_ledger) * cpus;
 }
 
 int kernel_memory(const struct kernel *kernel, uint64_t *ret_used, uint64_t *ret_window_limit)

@@ -13,10 +13,11 @@ int command_ls(int argc, char **argv)
 	char buffer[1024];
 	const char *conninfo;
 	bool embedded;
-	int rc = options_parse(&options, OPTIONS_LS,
-			       "List repositories, or the tags and manifests of REPO: pulls, checks "
-			       "and when they were last used.",
-			       argc, argv, positional, 1);
+	int rc =
+		options_parse(&options, OPTIONS_LS,
+			      "List repositories, or the tags and manifests of REPO: pulls, checks "
+			      "and when they were last used.",
+			      argc, argv, positional, 1);
 
 	if (rc)
 		return rc < 0 ? 2 : 0;

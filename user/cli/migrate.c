@@ -15,7 +15,7 @@ int command_migrate(int argc, char **argv)
 
 	if (rc)
 		return rc < 0 ? 2 : 0;
-	return schema_migrate(command_conninfo(&options, buffer, sizeof(buffer), &embedded), false) ?
-		       1 :
-		       0;
+	return schema_migrate(command_conninfo(&options, buffer, sizeof(buffer), &embedded), false)
+		       ? 1
+		       : 0;
 }

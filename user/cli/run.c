@@ -10,11 +10,12 @@ int command_run(int argc, char **argv)
 {
 	static const char *const levels[] = {"error", "warn", "info", "debug"};
 	_cleanup_(options_free) struct options options = {};
-	int rc = options_parse(&options, OPTIONS_RUN,
-			       "Watch the registries of this node and ship their counts. SIGINT "
-			       "removes the probes at the end, SIGTERM leaves them counting for the "
-			       "next agent.",
-			       argc, argv, NULL, 0);
+	int rc =
+		options_parse(&options, OPTIONS_RUN,
+			      "Watch the registries of this node and ship their counts. SIGINT "
+			      "removes the probes at the end, SIGTERM leaves them counting for the "
+			      "next agent.",
+			      argc, argv, NULL, 0);
 
 	if (rc)
 		return rc < 0 ? 2 : 0;

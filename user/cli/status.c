@@ -68,8 +68,8 @@ static json_t *programs_json(const struct kernel *kernel)
 			continue;
 		json_array_append_new(programs,
 				      json_pack("{s:s, s:I, s:I}", "name", kernel_program_name(i),
-						"measured_runs", (json_int_t)runs,
-						"ns_per_run", (json_int_t)(runs ? ns / runs : 0)));
+						"measured_runs", (json_int_t)runs, "ns_per_run",
+						(json_int_t)(runs ? ns / runs : 0)));
 	}
 	return programs;
 }
@@ -88,13 +88,12 @@ static json_t *window_json(const struct kernel *kernel)
 	for (int i = 0; i < LEDGER_COUNT; i++)
 		json_object_set_new(books, ledger_fields[i].name,
 				    json_integer((json_int_t)ledger[i]));
-	return json_pack("{s:I, s:I, s:i, s:i, s:b, s:I, s:I, s:o}", "sequence",
-			 (json_int_t)slot->sequence, "age_s",
-			 (json_int_t)(now.tv_sec - (time_t)(slot->start_boot_ns / 1000000000ull)),
-			 "keys", (int)slot->short_keys, "long_keys", (int)slot->long_keys,
-			 "other_waits", kernel->control->slot[!active].dirty != 0, "memory_bytes",
-			 (json_int_t)used, "memory_limit_bytes_per_window", (json_int_t)limit,
-			 "ledger", books);
+	return json_pack(
+		"{s:I, s:I, s:i, s:i, s:b, s:I, s:I, s:o}", "sequence", (json_int_t)slot->sequence,
+		"age_s", (json_int_t)(now.tv_sec - (time_t)(slot->start_boot_ns / 1000000000ull)),
+		"keys", (int)slot->short_keys, "long_keys", (int)slot->long_keys, "other_waits",
+		kernel->control->slot[!active].dirty != 0, "memory_bytes", (json_int_t)used,
+		"memory_limit_bytes_per_window", (json_int_t)limit, "ledger", books);
 }
 
 static json_int_t number(const json_t *object, const char *key)
@@ -128,8 +127,10 @@ static void print_agent(const json_t *agent)
 	char shown[700];
 
 	if (json_is_true(json_object_get(agent, "running")))
-		printf("agent      running, pid %" JSON_INTEGER_FORMAT ", pulltap %s, node %s, up %lld s\n",
-		       number(agent, "pid"), json_string_value(json_object_get(agent, "version")) ?: "?",
+		printf("agent      running, pid %" JSON_INTEGER_FORMAT
+		       ", pulltap %s, node %s, up %lld s\n",
+		       number(agent, "pid"),
+		       json_string_value(json_object_get(agent, "version")) ?: "?",
 		       json_string_value(json_object_get(agent, "node")) ?: "?",
 		       (long long)(time(NULL) - number(agent, "started")));
 	else
@@ -145,7 +146,8 @@ static void print_agent(const json_t *agent)
 	if (error)
 		printf("           NOT WRITTEN: %s; counts stay in the kernel\n",
 		       text_printable(shown, sizeof(shown), error, 500));
-	printf("spool      %" JSON_INTEGER_FORMAT " waiting, %s, %" JSON_INTEGER_FORMAT " put aside\n",
+	printf("spool      %" JSON_INTEGER_FORMAT " waiting, %s, %" JSON_INTEGER_FORMAT
+	       " put aside\n",
 	       number(shipping, "waiting"),
 	       text_bytes(shown, (uint64_t)number(shipping, "waiting_bytes")),
 	       number(shipping, "put_aside"));
@@ -166,19 +168,18 @@ static void print_kernel(const json_t *root)
 	char used[32], limit[32];
 	size_t i;
 
-	json_array_foreach(json_object_get(root, "sites"), i, entry)
-		printf("%-10s %12" JSON_INTEGER_FORMAT " hits  %s  %s%s\n", i ? "" : "probes",
-		       number(entry, "hits"), json_string_value(json_object_get(entry, "registry")),
-		       json_string_value(json_object_get(entry, "symbol")),
-		       json_is_true(json_object_get(entry, "off")) ? "  OFF: layout not understood" :
-								     "");
+	json_array_foreach(json_object_get(root, "sites"), i, entry) printf(
+		"%-10s %12" JSON_INTEGER_FORMAT " hits  %s  %s%s\n", i ? "" : "probes",
+		number(entry, "hits"), json_string_value(json_object_get(entry, "registry")),
+		json_string_value(json_object_get(entry, "symbol")),
+		json_is_true(json_object_get(entry, "off")) ? "  OFF: layout not understood" : "");
 	if (!json_array_size(json_object_get(root, "sites")))
 		puts("probes     none: no registry was found; see pulltap doctor");
-	json_array_foreach(json_object_get(root, "programs"), i, entry)
-		if (number(entry, "measured_runs"))
-			printf("cost       %12" JSON_INTEGER_FORMAT " ns a hit  %s\n",
-			       number(entry, "ns_per_run"),
-			       json_string_value(json_object_get(entry, "name")));
+	json_array_foreach(json_object_get(root, "programs"), i,
+			   entry) if (number(entry, "measured_runs"))
+		printf("cost       %12" JSON_INTEGER_FORMAT " ns a hit  %s\n",
+		       number(entry, "ns_per_run"),
+		       json_string_value(json_object_get(entry, "name")));
 	printf("memory     %s of kernel memory, at most %s a window\n",
 	       text_bytes(used, (uint64_t)number(window, "memory_bytes")),
 	       text_bytes(limit, (uint64_t)number(window, "memory_limit_bytes_per_window")));
@@ -186,7 +187,8 @@ static void print_kernel(const json_t *root)
 	       " s, %" JSON_INTEGER_FORMAT " keys%s\n",
 	       number(window, "sequence"), number(window, "age_s"),
 	       number(window, "keys") + number(window, "long_keys"),
-	       json_is_true(json_object_get(window, "other_waits")) ? ", the one before waits" : "");
+	       json_is_true(json_object_get(window, "other_waits")) ? ", the one before waits"
+								    : "");
 }
 
 /* The books: since the agent started, plus the window in use. Returns what was lost. */

@@ -135,8 +135,9 @@ static int open_database(struct agent *agent)
 		rc = rc ?: schema_migrate(store.conninfo, true);
 	}
 	if (rc) {
-		fprintf(stderr, "pulltap: the embedded PostgreSQL is of no use: %s; --database takes "
-				"a server of your own\n",
+		fprintf(stderr,
+			"pulltap: the embedded PostgreSQL is of no use: %s; --database takes "
+			"a server of your own\n",
 			strerror(-rc));
 		return rc;
 	}
@@ -159,7 +160,8 @@ static int open_spool(struct agent *agent)
 	rc = spool_new(&agent->spool, path);
 	if (rc == -EUCLEAN)
 		fprintf(stderr,
-			"pulltap: %s/agent or %s/sequence is damaged; move the folder away to start "
+			"pulltap: %s/agent or %s/sequence is damaged; move the folder away to "
+			"start "
 			"a new stream, its *.win files can be put into the new one\n",
 			path, path);
 	else if (rc)

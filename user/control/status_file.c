@@ -24,18 +24,17 @@ static json_t *windows_json(const struct agent_status *status)
 
 static json_t *shipping_json(const struct shipper_status *shipper, const struct store_stats *store)
 {
-	return json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:i, s:s, s:b, s:o, s:o, s:o, s:o, s:o}",
-			 "state", shipper_state_name(shipper->state), "since",
-			 integer((uint64_t)shipper->since_us / 1000000), "last_success",
-			 integer((uint64_t)shipper->last_success_us / 1000000), "waiting",
-			 integer(shipper->waiting), "waiting_bytes",
-			 integer(shipper->waiting_bytes), "put_aside",
-			 integer(shipper->put_aside), "failures", (int)shipper->failures,
-			 "last_error", shipper->last_error, "connected", store->connected,
-			 "accepted", integer(store->windows_accepted), "duplicate",
-			 integer(store->windows_duplicate), "rows", integer(store->rows_applied),
-			 "rejected", integer(store->rows_rejected), "apply_us",
-			 integer(store->apply_us_total));
+	return json_pack(
+		"{s:s, s:o, s:o, s:o, s:o, s:o, s:i, s:s, s:b, s:o, s:o, s:o, s:o, s:o}", "state",
+		shipper_state_name(shipper->state), "since",
+		integer((uint64_t)shipper->since_us / 1000000), "last_success",
+		integer((uint64_t)shipper->last_success_us / 1000000), "waiting",
+		integer(shipper->waiting), "waiting_bytes", integer(shipper->waiting_bytes),
+		"put_aside", integer(shipper->put_aside), "failures", (int)shipper->failures,
+		"last_error", shipper->last_error, "connected", store->connected, "accepted",
+		integer(store->windows_accepted), "duplicate", integer(store->windows_duplicate),
+		"rows", integer(store->rows_applied), "rejected", integer(store->rows_rejected),
+		"apply_us", integer(store->apply_us_total));
 }
 
 int status_file_write(const char *state_dir, const struct agent_status *status)
@@ -55,7 +54,8 @@ int status_file_write(const char *state_dir, const struct agent_status *status)
 	snprintf(path, sizeof(path), "%s/" STATUS_FILE_NAME, state_dir);
 	snprintf(temporary, sizeof(temporary), "%s/" STATUS_FILE_NAME ".new", state_dir);
 	errno = EIO; /* jansson says only that it failed */
-	rc = json_dump_file(root, temporary, JSON_INDENT(1)) || rename(temporary, path) ? -errno : 0;
+	rc = json_dump_file(root, temporary, JSON_INDENT(1)) || rename(temporary, path) ? -errno
+											: 0;
 	json_decref(root);
 	return rc;
 }

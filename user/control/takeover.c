@@ -16,7 +16,8 @@ static void name_owner(const char *bpffs)
 	int rc = kernel_open(&kernel, bpffs);
 
 	fprintf(stderr,
-		"pulltap: another agent (pid %u) already counts with %s; stop it first, or give this "
+		"pulltap: another agent (pid %u) already counts with %s; stop it first, or give "
+		"this "
 		"one its own --bpffs and --state-dir\n",
 		rc ? 0 : kernel->control->agent_pid, bpffs);
 }
@@ -37,7 +38,8 @@ int takeover_lock(const char *bpffs, int *ret_fd)
 			"/sys/fs/bpf) or choose another --bpffs\n",
 			bpffs);
 	else if (rc == -EPERM || rc == -EACCES)
-		fprintf(stderr, "pulltap: %s: permission denied: run as root (see pulltap doctor)\n",
+		fprintf(stderr,
+			"pulltap: %s: permission denied: run as root (see pulltap doctor)\n",
 			bpffs);
 	else if (rc)
 		fprintf(stderr, "pulltap: %s: %s\n", bpffs, strerror(-rc));
@@ -70,7 +72,8 @@ static int replace_set(struct kernel *kernel, struct spool *spool, const char *b
 
 static int load_set(const struct options *options)
 {
-	struct kernel_sizes sizes = {.max_keys = options->max_keys, .hint_seconds = options->hint_s};
+	struct kernel_sizes sizes = {.max_keys = options->max_keys,
+				     .hint_seconds = options->hint_s};
 	int rc = kernel_load(options->bpffs, &sizes);
 
 	if (rc && bpffs_remove(options->bpffs))
@@ -81,8 +84,9 @@ static int load_set(const struct options *options)
 		fprintf(stderr, "pulltap: this kernel's verifier refused a program: please report "
 				"the log's last lines and `uname -r`\n");
 	else if (rc)
-		fprintf(stderr, "pulltap: loading programs: %s; `pulltap doctor` says what is "
-				"missing\n",
+		fprintf(stderr,
+			"pulltap: loading programs: %s; `pulltap doctor` says what is "
+			"missing\n",
 			strerror(-rc));
 	return rc;
 }
@@ -104,7 +108,8 @@ int takeover_kernel(const struct options *options, struct spool *spool, int *loc
 	} else if (rc == -EPROTO) {
 		fprintf(stderr,
 			"pulltap: %s holds counts in another version's layout: start that version "
-			"once more and stop it with SIGINT, or drop them with `pulltap uninstall`\n",
+			"once more and stop it with SIGINT, or drop them with `pulltap "
+			"uninstall`\n",
 			bpffs);
 	}
 	if (rc == -ENOENT) { /* nothing, or a load cut short: the control map comes last */

@@ -10,7 +10,6 @@
 #include "discover/byte_source.h"
 
 /* As binary_inspect(); device and inode stay as they are in *ret. */
-must_check int binary_inspect_source(struct byte_source *source,
-				     struct binary *ret);
+must_check int binary_inspect_source(struct byte_source *source, struct binary *ret);
 
 #endif

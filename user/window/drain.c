@@ -49,8 +49,8 @@ static int batches_open(struct batches *b, const struct kernel *kernel, unsigned
 {
 	*b = (struct batches){
 		.fd = kernel->window_fd[window][map],
-		.key_size = map == KERNEL_LONG_COUNTS ? sizeof(struct pt_long_key) :
-							sizeof(struct pt_key),
+		.key_size = map == KERNEL_LONG_COUNTS ? sizeof(struct pt_long_key)
+						      : sizeof(struct pt_key),
 		.cpus = map == KERNEL_OVERFLOW ? 1 : kernel->cpus,
 	};
 	b->keys = malloc(BATCH * b->key_size);
@@ -128,9 +128,9 @@ static void fill_record(const struct batches *b, int index, const struct names *
 				   sizeof(names->registry[0].name));
 }
 
-static int each_of_map(const struct kernel *kernel, unsigned int window,
-		       enum kernel_window_map map, const struct names *names,
-		       int (*each)(const struct window_record *, void *), void *context)
+static int each_of_map(const struct kernel *kernel, unsigned int window, enum kernel_window_map map,
+		       const struct names *names, int (*each)(const struct window_record *, void *),
+		       void *context)
 {
 	_cleanup_(batches_close) struct batches b;
 	int rc = batches_open(&b, kernel, window, map), count;
@@ -198,7 +198,8 @@ static int clear_map(const struct kernel *kernel, unsigned int window, enum kern
 		     bool keep, uint32_t *ret_kept)
 {
 	_cleanup_(batches_close) struct batches b;
-	_cleanup_free_ struct pt_count *zeros = calloc(BATCH * (size_t)kernel->cpus, sizeof(*zeros));
+	_cleanup_free_ struct pt_count *zeros =
+		calloc(BATCH * (size_t)kernel->cpus, sizeof(*zeros));
 	int rc = batches_open(&b, kernel, window, map), count;
 
 	*ret_kept = 0;
@@ -229,8 +230,9 @@ static int clear_window(struct kernel *kernel, unsigned int window)
 	/* kept keys must leave room for new ones: half of what asks for an early swap */
 	rc = clear_map(kernel, window, KERNEL_COUNTS,
 		       slot->short_keys < control->short_keys_signal / 2, &short_kept);
-	rc = rc ?: clear_map(kernel, window, KERNEL_LONG_COUNTS,
-			     slot->long_keys < control->long_keys_signal / 2, &long_kept);
+	rc = rc
+		     ?: clear_map(kernel, window, KERNEL_LONG_COUNTS,
+				  slot->long_keys < control->long_keys_signal / 2, &long_kept);
 	rc = rc ?: clear_map(kernel, window, KERNEL_OVERFLOW, false, &none);
 	if (rc)
 		return rc;
@@ -347,7 +349,8 @@ int drain_window(struct kernel *kernel, struct spool *spool, bool force, struct 
 	int rc;
 
 	memset(ret, 0, sizeof(*ret));
-	/* left by a failure or by an agent that died: it was flipped away, perhaps not waited for */
+	/* left by a failure or by an agent that died: it was flipped away, perhaps not waited for
+	 */
 	if (kernel->control->slot[!active].dirty) {
 		rc = kernel_grace(kernel);
 		rc = rc ?: finish_window(kernel, spool, !active, ret);
