@@ -20,7 +20,7 @@ int main(int argc, char **argv)
 		{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0},
 		{.code = BPF_JMP | BPF_EXIT},
 	};
-	struct binary binary;
+	struct binary binary = {0};
 	sigset_t signals;
 	int file, program, ended, rc;
 
