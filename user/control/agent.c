@@ -43,7 +43,7 @@ struct agent {
 	struct embedded *embedded;
 	struct ring_buffer *events;
 	int lock_fd, epoll_fd, signal_fd, window_fd, tick_fd;
-	bool ended, remove, swap_asked, rescan;
+	bool ended, remove, swap_asked, rescan, uses_embedded;
 	char node[65];
 	char drain_error[128];
 	time_t last_swap_s, last_scan_s;
@@ -129,6 +129,7 @@ static int open_database(struct agent *agent)
 	int rc = 0;
 
 	store.conninfo = command_conninfo(options, buffer, sizeof(buffer), &embedded);
+	agent->uses_embedded = embedded;
 	if (embedded) {
 		log_info("starting the embedded PostgreSQL", "state_dir=%s", options->state_dir);
 		rc = embedded_start(&agent->embedded, options->state_dir);
@@ -287,6 +288,19 @@ static void write_status(struct agent *agent)
 			 agent->options->state_dir, strerror(-rc));
 }
 
+/* The private server may die like any other; its windows wait in the spool meanwhile. */
+static void keep_embedded(struct agent *agent)
+{
+	if (!agent->uses_embedded || embedded_running(agent->options->state_dir))
+		return;
+	log_warn("the private database has ended, starting it again", "state_dir=%s",
+		 agent->options->state_dir);
+	embedded_stop(&agent->embedded);
+	if (embedded_start(&agent->embedded, agent->options->state_dir))
+		agent->embedded = NULL;
+	shipper_kick(agent->shipper);
+}
+
 static void on_tick(struct agent *agent)
 {
 	uint64_t expirations;
@@ -301,6 +315,7 @@ static void on_tick(struct agent *agent)
 		rc = rc < 0 ? rc : drain_expired_hints(agent->kernel);
 		if (rc < 0)
 			log_warn("periodic upkeep failed", "error=\"%s\"", strerror(-rc));
+		keep_embedded(agent);
 		agent->last_scan_s = boot_s();
 		agent->rescan = false;
 	}

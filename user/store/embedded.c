@@ -217,10 +217,14 @@ static int start_cluster(struct embedded *embedded, const char *state, const cha
 {
 	char path[PATH_MAX + 32], log[PATH_MAX + 32];
 	const char *argv[] = {path, "-D", embedded->data, NULL};
+	pid_t running = embedded_server(state);
 	int err;
 
-	if (embedded_running(state))
+	if (running) {
+		/* left behind by an agent that was killed: ours from now on, and ours to stop */
+		embedded->server = embedded_orphan(running) ? running : 0;
 		return 0;
+	}
 	/*
 	 * Lock files of a dead server would be believed while its number lives on as a zombie or as
 	 * another process. Its memory's key comes from the folder, so that sessions which outlived
@@ -359,7 +363,8 @@ void embedded_stop(struct embedded **ptr)
 	if (embedded->server > 0) {
 		kill(embedded->server, SIGINT); /* fast: ends sessions, writes a checkpoint */
 		for (tries = 0; tries < STOP_TIMEOUT_MS / 50; tries++) {
-			if (waitpid(embedded->server, NULL, WNOHANG))
+			if (waitpid(embedded->server, NULL, WNOHANG) > 0 ||
+			    (kill(embedded->server, 0) && errno == ESRCH))
 				break;
 			usleep(50000);
 		}

@@ -17,7 +17,8 @@ struct embedded;
 /*
  * Finds the newest installed server (pg_config --bindir, /usr/lib/postgresql/N/bin), runs initdb
  * in <state>/postgres the first time, starts it and waits until it answers (at most 60 s). A
- * cluster that already runs is used and not stopped later. Errors: -ENOENT no server installed
+ * cluster that another agent's process runs is used and not stopped later; one whose agent was
+ * killed is taken over. Errors: -ENOENT no server installed
  * (logged with the package to install), -EIO it would not start (its log's last lines are logged).
  */
 must_check int embedded_start(struct embedded **ret, const char *state_dir);
@@ -28,7 +29,7 @@ void embedded_conninfo(const char *state_dir, char *ret, size_t size);
 /* Is a cluster of that folder running now? */
 bool embedded_running(const char *state_dir);
 
-/* Stops it (fast shutdown) if this handle started it. */
+/* Stops it (fast shutdown) if this handle started it or took it over. */
 void embedded_stop(struct embedded **embedded);
 
 #endif

@@ -111,7 +111,7 @@ static bool is_server_of(long pid, const char *data)
 	return !strcmp(cwd, data);
 }
 
-bool embedded_running(const char *state_dir)
+pid_t embedded_server(const char *state_dir)
 {
 	char state[PATH_MAX], data[PATH_MAX + 16], path[PATH_MAX + 32], line[32];
 	long pid;
@@ -120,7 +120,29 @@ bool embedded_running(const char *state_dir)
 	snprintf(data, sizeof(data), "%s/postgres", state);
 	snprintf(path, sizeof(path), "%s/postmaster.pid", data);
 	if (embedded_read_line(path, line, sizeof(line)))
-		return false;
+		return 0;
 	pid = strtol(line, NULL, 10);
-	return pid > 0 && is_server_of(pid, data);
+	return pid > 0 && is_server_of(pid, data) ? (pid_t)pid : 0;
+}
+
+bool embedded_running(const char *state_dir)
+{
+	return embedded_server(state_dir) != 0;
+}
+
+bool embedded_orphan(pid_t server)
+{
+	char path[64], line[256], parent[32], own[32];
+	const char *end;
+	int ppid;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", server);
+	if (embedded_read_line(path, line, sizeof(line)))
+		return false;
+	end = strrchr(line, ')'); /* "pid (name) state ppid" */
+	if (!end || sscanf(end + 1, " %*c %d", &ppid) != 1)
+		return false;
+	snprintf(path, sizeof(path), "/proc/%d/comm", ppid);
+	return embedded_read_line(path, parent, sizeof(parent)) ||
+	       embedded_read_line("/proc/self/comm", own, sizeof(own)) || strcmp(parent, own);
 }
