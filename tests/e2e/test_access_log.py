@@ -5,6 +5,7 @@ tag and manifest in PostgreSQL equals the registry's own access log, to the unit
 """
 import collections
 import random
+import time
 
 import pytest
 
@@ -151,6 +152,7 @@ def test_pushes_and_deletes_are_no_pulls(keep, database):
     agent = keep(Agent(database.conninfo(), registry.pid)).start()
     first, second = Image("first"), Image("second")
     registry.push(first, "a/b", "t")
+    time.sleep(1.1)  # times are whole seconds: of two pushes within one, neither is the later
     registry.push(second, "a/b", "t", "u")
     connection = registry.connect()
     registry.ask(connection, "GET", "/v2/a/b/manifests/t")
