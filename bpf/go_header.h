@@ -8,7 +8,7 @@
 #define PULLTAP_GO_HEADER_H
 
 #include "go_layout.h"
-#include "record.h"
+#include "hit.h"
 
 /* 32 groups are 256 slots: some 150 headers. Beyond: note_digest_unread. */
 #define GO_GROUPS_MAX 32
