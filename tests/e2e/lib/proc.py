@@ -52,10 +52,10 @@ atexit.register(close_all)
 
 
 def end_on_signal():
-    """Makes SIGTERM and SIGHUP end the run through atexit, as SIGINT does already."""
+    """SIGTERM and SIGHUP end the run as Ctrl-C does: everything that was started is ended."""
 
-    def end(number, _frame):
-        raise SystemExit(128 + number)
+    def end(_number, _frame):
+        raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGHUP, end)
