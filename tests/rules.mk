@@ -84,6 +84,8 @@ test-e2e: $(BUILD)/pulltap tools ## real registries, real clients, database rows
 .PHONY: tools
 tools: $(TOOLS) ## small programs that tests drive, in build/tools
 
+include tests/kernels/rules.mk
+
 .PHONY: bench
 bench: $(BUILD)/pulltap tools ## cost of a probe and of a window
 	@if [ -x tests/bench/run.sh ]; then tests/bench/run.sh; else echo "bench: none yet"; fi
