@@ -1,0 +1,3 @@
+module pulltap.test/headers
+
+go 1.16

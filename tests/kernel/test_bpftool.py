@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: MIT
+"""What an operator can do without pulltap: read the counts and stop the counting with bpftool."""
+
+import pytest
+
+import watching
+from watching import Watch, bpftool, dump_map
+from test_load import Load
+
+from lib.agent import pulltap
+
+
+@pytest.fixture
+def folder():
+    with watching.Folder("pulltap-bpftool-") as folder:
+        yield folder
+
+
+@pytest.fixture
+def watch():
+    watch = Watch(window=3600)  # nothing is drained while the test looks
+    yield watch
+    watch.close()
+
+
+def active_window(watch):
+    control, = dump_map(watch.agent.bpffs + "/control")
+    return f"{watch.agent.bpffs}/window_{control['value']['active']}"
+
+
+def counts(watch):
+    """{(repository, tag, digest): count} as the dump shows it."""
+    found = {}
+    for entry in dump_map(active_window(watch) + "/counts"):
+        key = entry["key"]
+        assert key["op"] == 1
+        found[key["repository"], key["tag"], key["digest"]] = sum(
+            cpu["value"]["count"] for cpu in entry["values"])
+    return found
+
+
+def seen(watch):
+    ledger, = dump_map(active_window(watch) + "/ledger")
+    return sum(cpu["value"]["seen"] for cpu in ledger["values"])
+
+
+def test_dump_shows_names_and_counts_as_text(watch, folder):
+    truth = Load(folder, watch).start(2, 10_000, 300).wait()
+    assert counts(watch) == truth
+    text = bpftool("map", "dump", "pinned", active_window(watch) + "/counts").stdout
+    repository, tag, digest = next(iter(truth))
+    for line in (f'"repository": "{repository}"', f'"tag": "{tag}"', f'"digest": "{digest}"',
+                 '"count": '):
+        assert line in text
+    assert seen(watch) == 10_000
+    assert [entry["value"]["name"] for entry in dump_map(watch.agent.bpffs + "/registries")
+            if entry["value"]["name"]] == ["load"]
+    site, = watch.sites()
+    assert (site["symbol"], site["hits"]) == ("probed_reply", 10_000)
+
+
+def switch(watch, value):
+    bpftool("map", "update", "pinned", watch.agent.bpffs + "/off", "key", "0", "0", "0", "0",
+            "value", str(value), "0", "0", "0")
+
+
+# every bit is somebody's: operator, file, database, redis, signal, guard, and one that is nobody's
+@pytest.mark.parametrize("bit", [1, 2, 4, 8, 16, 32, 128])
+def test_any_bit_of_the_switch_stops_counting_at_once(watch, folder, bit):
+    load = Load(folder, watch)
+    load.start(1, 1_000, 50).wait()
+    before = counts(watch)
+    switch(watch, bit)
+    load.start(1, 5_000, 50).wait()
+    assert counts(watch) == before
+    assert seen(watch) == watch.hits() == 1_000
+    switch(watch, 0)
+    load.start(1, 1_000, 50).wait()
+    assert seen(watch) == watch.hits() == 2_000
+    assert sum(counts(watch).values()) == 2_000
+
+
+def test_switch_by_hand_and_by_command_are_the_same(watch):
+    switch(watch, 2)
+    text = pulltap("on", "--bpffs", watch.agent.bpffs).stdout
+    assert "still off" in text and "mask 2" in text
+    pulltap("off", "--bpffs", watch.agent.bpffs)
+    entry, = dump_map(watch.agent.bpffs + "/off")
+    assert entry["value"] == 3
+    switch(watch, 0)
+    assert pulltap("on", "--bpffs", watch.agent.bpffs).stdout.strip() == "on"
