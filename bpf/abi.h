@@ -73,7 +73,7 @@ struct pt_long_key {
 /* Eight bytes, because there is one per key and CPU. */
 struct pt_count {
 	__u32 count;
-	__u32 last_s; /* CLOCK_BOOTTIME seconds of the last one */
+	__u32 last_ms; /* when the last one was, since the window's start; stops at 49 days */
 };
 
 _Static_assert(sizeof(struct pt_key) == 176, "the element must stay within 256 bytes");
@@ -103,6 +103,7 @@ _Static_assert(sizeof(struct pt_count) == 8, "one word per key and CPU");
 	X(filtered_status_4xx, FILTERED, "any other refusal")                                      \
 	X(filtered_status_5xx, FILTERED, "registry failed")                                        \
 	X(filtered_name_too_long, FILTERED, "repository, tag or path longer than any valid one")   \
+	X(filtered_name_nul, FILTERED, "name holds a NUL byte, no registry has such names")        \
 	X(filtered_target_off, FILTERED, "target switched off after a failed canary")              \
 	X(lost_map_full, LOST, "no room for a new key")                                            \
 	X(lost_no_memory, LOST, "kernel had no memory for a new key")                              \

@@ -9,7 +9,7 @@
 #include "hit.h"
 
 /* Raises the count of key, making the key if need be. Returns the counter the hit belongs to. */
-static __always_inline __u32 count_key(void *map, const void *key, __u32 now_s, __u32 *keys,
+static __always_inline __u32 count_key(void *map, const void *key, __u32 now_ms, __u32 *keys,
 				       __u32 signal, struct hit *hit)
 {
 	struct pt_count *value = bpf_map_lookup_elem(map, key), first = {.count = 1};
@@ -17,7 +17,7 @@ static __always_inline __u32 count_key(void *map, const void *key, __u32 now_s, 
 	long rc;
 
 	if (!value) {
-		first.last_s = now_s;
+		first.last_ms = now_ms;
 		rc = bpf_map_update_elem(map, key, &first, BPF_NOEXIST);
 		if (!rc) {
 			if (__sync_fetch_and_add(keys, 1) + 1 >= signal &&
@@ -39,7 +39,7 @@ static __always_inline __u32 count_key(void *map, const void *key, __u32 now_s, 
 	if (value->count >= 0xffff0000) /* half a day of a dead agent at 100,000 pulls a second */
 		return LEDGER(lost_map_full);
 	__sync_fetch_and_add(&value->count, 1);
-	value->last_s = now_s;
+	value->last_ms = now_ms;
 	return LEDGER(counted);
 }
 
@@ -81,21 +81,21 @@ static __always_inline long fill_long(struct scratch *s, __u32 tag_length)
  * A per-CPU element needs memory on every CPU, which the kernel can run out of for a moment when
  * many new keys come at once: those are counted in the overflow map.
  */
-static __noinline __u32 count_overflow(struct scratch *s, struct hit *hit, __u32 now_s)
+static __noinline __u32 count_overflow(struct scratch *s, struct hit *hit, __u32 now_ms)
 {
 	__u32 window = hit->window, outcome;
 	void *map = bpf_map_lookup_elem(&overflows, &window);
 
 	if (!map)
 		return LEDGER(lost_internal);
-	outcome = count_key(map, &s->key, now_s, &hit->control->slot[window & 1].overflow_keys,
+	outcome = count_key(map, &s->key, now_ms, &hit->control->slot[window & 1].overflow_keys,
 			    PT_OVERFLOW_KEYS / 2, hit);
 	if (outcome == LEDGER(counted))
 		ledger_add(hit->ledger, LEDGER(note_overflow));
 	return outcome;
 }
 
-static __always_inline __u32 count_short(struct scratch *s, struct hit *hit, __u32 op, __u32 now_s)
+static __always_inline __u32 count_short(struct scratch *s, struct hit *hit, __u32 op, __u32 now_ms)
 {
 	__u32 window = hit->window, outcome;
 	void *map = bpf_map_lookup_elem(&counts, &window);
@@ -104,12 +104,12 @@ static __always_inline __u32 count_short(struct scratch *s, struct hit *hit, __u
 		return LEDGER(lost_internal);
 	*(__u64 *)&s->key = hit->site->registry | (__u64)op << 32; /* and the padding */
 	__builtin_memcpy(s->key.digest, s->digest, sizeof(s->key.digest));
-	outcome = count_key(map, &s->key, now_s, &hit->control->slot[window & 1].short_keys,
+	outcome = count_key(map, &s->key, now_ms, &hit->control->slot[window & 1].short_keys,
 			    hit->control->short_keys_signal, hit);
-	return outcome == LEDGER(counted) ? outcome : count_overflow(s, hit, now_s);
+	return outcome == LEDGER(counted) ? outcome : count_overflow(s, hit, now_ms);
 }
 
-static __always_inline __u32 count_long(struct scratch *s, struct hit *hit, __u32 op, __u32 now_s)
+static __always_inline __u32 count_long(struct scratch *s, struct hit *hit, __u32 op, __u32 now_ms)
 {
 	__u32 window = hit->window, outcome;
 	void *map = bpf_map_lookup_elem(&long_counts, &window);
@@ -119,7 +119,7 @@ static __always_inline __u32 count_long(struct scratch *s, struct hit *hit, __u3
 	s->long_key.registry = hit->site->registry;
 	s->long_key.op = (__u8)op;
 	__builtin_memcpy(s->long_key.digest, s->digest, sizeof(s->long_key.digest));
-	outcome = count_key(map, &s->long_key, now_s, &hit->control->slot[window & 1].long_keys,
+	outcome = count_key(map, &s->long_key, now_ms, &hit->control->slot[window & 1].long_keys,
 			    hit->control->long_keys_signal, hit);
 	if (outcome == LEDGER(counted))
 		ledger_add(hit->ledger, LEDGER(note_long_key));

@@ -234,8 +234,10 @@ static __always_inline __u32 count_go_reply(struct scratch *s, struct hit *hit, 
 	if (s->parts.is_digest && s->parts.reference_length > PT_DIGEST_MAX)
 		return LEDGER(filtered_name_too_long);
 	read_reply_digest(s, hit, reply.header);
-	s->peer[0] = 0;
-	if (hit->control->hint_seconds && op == (s->parts.is_digest ? PT_OP_GET : PT_OP_HEAD))
+	s->peer[0] = 0; /* no hint without a peer */
+	if (hit->control->hint_seconds &&
+	    (s->parts.is_digest ? op == PT_OP_GET
+				: method == PT_METHOD_HEAD && reply.status == 200))
 		read_peer(s, reply.peer);
 	return count_reply(s, hit, op);
 }

@@ -25,6 +25,7 @@ enum pt_path_kind {
 	PT_PATH_OTHER = 1,
 	PT_PATH_TOO_LONG = 2,
 	PT_PATH_ESCAPED = 3, /* holds "%": decode and look again */
+	PT_PATH_NUL = 4, /* holds "%00" */
 };
 
 struct pt_path {
@@ -186,6 +187,7 @@ static __always_inline __u32 pt_scan_slash(const struct pt_scan *scan)
 /* One step of percent decoding, in place; malformed escapes stay as they are. */
 struct pt_decode {
 	__u32 in, out, length;
+	__u32 nul; /* an escape stood for a NUL byte */
 };
 
 static __always_inline int pt_hex(__u8 c)
@@ -219,6 +221,7 @@ static __always_inline int pt_decode_step(char *path, struct pt_decode *d)
 			in += 2;
 		}
 	}
+	d->nul |= !c;
 	path[out] = (char)c;
 	d->in = in + 1;
 	d->out = out + 1;
@@ -307,6 +310,8 @@ static inline int pt_path_parse(char *path, __u32 length, int cut, struct pt_pat
 
 		while (!pt_decode_step(path, &d))
 			;
+		if (d.nul)
+			return PT_PATH_NUL;
 		pt_path_terminate(path, d.out);
 		rc = pt_path_scan((const __u64 *)path, d.out, 0, 0, &scan);
 	}

@@ -109,6 +109,7 @@ static __noinline void decode_path(struct scratch *s)
 {
 	s->decode.in = 0;
 	s->decode.out = 0;
+	s->decode.nul = 0;
 	s->decode.length = s->path_length;
 	bpf_loop(PT_PATH_BYTES, decode_loop, &s, 0);
 	s->path_length = s->decode.out;
@@ -135,6 +136,8 @@ static __always_inline __u32 parse_path(struct scratch *s, int cut, __u64 raw)
 	rc = scan_path(s, cut, raw);
 	if (rc == PT_PATH_ESCAPED) {
 		decode_path(s);
+		if (s->decode.nul) /* text ends there in a key: it would be another name */
+			return LEDGER(filtered_name_nul);
 		rc = scan_path(s, 0, 0);
 	}
 	if (rc == PT_PATH_TOO_LONG)
@@ -197,7 +200,8 @@ static __always_inline __u32 count_reply(struct scratch *s, struct hit *hit, __u
 	__u32 tag_length = s->parts.is_digest ? 0 : s->parts.reference_length;
 	__u32 hint_seconds = hit->control->hint_seconds;
 	__u64 now_ns = bpf_ktime_get_boot_ns();
-	__u32 now_s = now_ns / 1000000000ull;
+	__u64 age_ms = (now_ns - hit->control->slot[hit->window & 1].start_boot_ns) / 1000000;
+	__u32 now_ms = age_ms > ~0u ? ~0u : (__u32)age_ms;
 	bool is_short = s->parts.name_length < PT_SHORT_REPOSITORY && tag_length < PT_SHORT_TAG &&
 			s->digest_length < PT_SHORT_DIGEST;
 
@@ -233,7 +237,7 @@ static __always_inline __u32 count_reply(struct scratch *s, struct hit *hit, __u
 			is_short = false;
 		}
 	}
-	return is_short ? count_short(s, hit, op, now_s) : count_long(s, hit, op, now_s);
+	return is_short ? count_short(s, hit, op, now_ms) : count_long(s, hit, op, now_ms);
 }
 
 #endif

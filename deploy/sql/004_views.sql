@@ -142,8 +142,7 @@ from (
 	window s as (partition by w.agent order by w.seq)
 ) g
 left join pulltap.agent a using (agent)
-where g.before_seq is not null
-	and (g.seq > g.before_seq + 1 or g.start_at - g.before_end > interval '1 second');
+where g.before_seq is not null and g.start_at - g.before_end > interval '1 second';
 
 create view pulltap.fleet as
 select a.agent, a.node, a.version, a.first_seen_at as first_seen, a.last_seen_at as last_seen,

@@ -27,6 +27,7 @@ struct follow {
 	unsigned int targets_count;
 	uint64_t complained[COMPLAINTS]; /* inodes of binaries that were said to be unusable */
 	unsigned int complaints;
+	bool *matched; /* by target: a process was seen */
 	time_t last_run[PT_SITES]; /* when a process of that site's file was last seen */
 };
 
@@ -48,6 +49,7 @@ void follow_free(struct follow **follow)
 	if (f->proc >= 0)
 		close(f->proc);
 	free(f->targets);
+	free(f->matched);
 	free(f);
 	*follow = NULL;
 }
@@ -67,7 +69,8 @@ int follow_new(struct follow **ret, struct kernel *kernel, const struct follow_o
 		.targets_count = options->targets_count,
 	};
 	follow->targets = calloc(options->targets_count + 1, sizeof(*follow->targets));
-	if (!follow->targets)
+	follow->matched = calloc(options->targets_count + 1, sizeof(*follow->matched));
+	if (!follow->targets || !follow->matched)
 		return -ENOMEM;
 	for (unsigned int i = 0; i < options->targets_count; i++) {
 		char message[256];
@@ -95,13 +98,26 @@ static const char *base_name(const char *path)
 	return slash ? slash + 1 : path;
 }
 
+/* The name that the operator gave this process, or NULL. */
+static const char *named(struct follow *follow, const struct process *process)
+{
+	for (unsigned int i = 0; i < follow->targets_count; i++) {
+		if (!target_matches(&follow->targets[i], process))
+			continue;
+		follow->matched[i] = true;
+		return follow->targets[i].name;
+	}
+	return NULL;
+}
+
 /* The registry's name that a process counts for; NULL when it is none of ours. */
-static const char *registry_of(const struct follow *follow, const struct process *process,
+static const char *registry_of(struct follow *follow, const struct process *process,
 			       const struct binary *binary)
 {
-	for (unsigned int i = 0; i < follow->targets_count; i++)
-		if (target_matches(&follow->targets[i], process))
-			return follow->targets[i].name;
+	const char *name = named(follow, process);
+
+	if (name)
+		return name;
 	if (!follow->discover || !binary->registry_kind[0])
 		return NULL;
 	return follow->registry ? follow->registry : base_name(process->exe);
@@ -158,14 +174,6 @@ static int attach_process(struct follow *follow, const struct process *process,
 	return 1;
 }
 
-static bool names_process(const struct follow *follow, const struct process *process)
-{
-	for (unsigned int i = 0; i < follow->targets_count; i++)
-		if (target_matches(&follow->targets[i], process))
-			return true;
-	return false;
-}
-
 int follow_process(struct follow *follow, pid_t pid)
 {
 	struct process process;
@@ -177,7 +185,7 @@ int follow_process(struct follow *follow, pid_t pid)
 	if (rc == -ENOEXEC || rc == -ENOENT) {
 		/* of no interest, unless the operator says that this is a registry */
 		if (follow->targets_count && !process_read(follow->proc, pid, &process) &&
-		    names_process(follow, &process) && complain(follow, process.file.inode))
+		    named(follow, &process) && complain(follow, process.file.inode))
 			log_warn("target can't be observed",
 				 "pid=%d reason=\"no Go HTTP server in it, see pulltap doctor\"",
 				 pid);
@@ -213,6 +221,22 @@ static int scan_one(void *context, pid_t pid)
 	if (rc > 0)
 		scan->attached += rc;
 	return 0;
+}
+
+void follow_report_missing(const struct follow *follow)
+{
+	for (unsigned int i = 0; i < follow->targets_count; i++) {
+		const struct target *target = &follow->targets[i];
+		char value[512];
+
+		if (follow->matched[i])
+			continue;
+		if (target->kind == TARGET_PID)
+			snprintf(value, sizeof(value), "%d", target->pid);
+		else
+			log_quote(value, sizeof(value), target->value);
+		log_warn("target is not running yet", "registry=%s target=%s", target->name, value);
+	}
 }
 
 int follow_scan(struct follow *follow)

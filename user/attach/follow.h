@@ -29,6 +29,12 @@ void follow_free(struct follow **follow);
 /* Looks at every process. Returns the number of binaries newly probed, or -errno. */
 must_check int follow_scan(struct follow *follow);
 
+/*
+ * Names on standard error's log each --target that no process has matched so far; it may come
+ * later.
+ */
+void follow_report_missing(const struct follow *follow);
+
 /* Looks at one process that has just started. The same returns; 0 when it is gone already. */
 must_check int follow_process(struct follow *follow, pid_t pid);
 

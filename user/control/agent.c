@@ -123,12 +123,17 @@ static int open_loop(struct agent *agent)
 static int open_database(struct agent *agent)
 {
 	const struct options *options = agent->options;
-	char buffer[1024];
+	char buffer[1024], message[256];
 	bool embedded;
 	struct store_options store = {.node = agent->node, .version = PULLTAP_VERSION};
 	int rc = 0;
 
 	store.conninfo = command_conninfo(options, buffer, sizeof(buffer), &embedded);
+	rc = store_check_conninfo(store.conninfo, message, sizeof(message));
+	if (rc) {
+		fprintf(stderr, "pulltap: --database: %s\n", message);
+		return rc;
+	}
 	agent->uses_embedded = embedded;
 	if (embedded) {
 		log_info("starting the embedded PostgreSQL", "state_dir=%s", options->state_dir);
@@ -451,6 +456,7 @@ int agent_run(const struct options *options)
 		rc = rc < 0 ? rc : arm_window(agent);
 	}
 	if (!rc) {
+		follow_report_missing(agent->follow);
 		log_info("ready", "version=%s node=%s window_s=%u pins=%s", PULLTAP_VERSION,
 			 agent->node, options->window_s, options->bpffs);
 		write_status(agent);

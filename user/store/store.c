@@ -39,6 +39,19 @@ static char *text_or_unknown(const char *text)
 	return strdup(text && name_is_utf8(text, strlen(text)) ? text : "unknown");
 }
 
+int store_check_conninfo(const char *conninfo, char *message, size_t size)
+{
+	char *words = NULL;
+	PQconninfoOption *parsed = PQconninfoParse(conninfo, &words);
+	bool good = parsed != NULL;
+
+	snprintf(message, size, "%s", words ? words : good ? "" : "out of memory");
+	message[strcspn(message, "\n")] = 0;
+	PQconninfoFree(parsed);
+	PQfreemem(words);
+	return good ? 0 : -EINVAL;
+}
+
 int store_new(struct store **ret, const struct store_options *options)
 {
 	_cleanup_(store_free) struct store *store = calloc(1, sizeof(*store));

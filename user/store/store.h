@@ -8,6 +8,7 @@
 #define PULLTAP_STORE_STORE_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/cleanup.h"
@@ -22,6 +23,9 @@ struct store_options {
 	unsigned int statement_timeout_ms; /* 0 takes the default of 5,000 */
 	unsigned int id_cache_entries; /* bound of the name cache; 0 takes 131,072 */
 };
+
+/* Can libpq read this connection string? -EINVAL and its words in message if not. */
+must_check int store_check_conninfo(const char *conninfo, char *message, size_t size);
 
 must_check int store_new(struct store **ret, const struct store_options *options);
 void store_free(struct store **store);

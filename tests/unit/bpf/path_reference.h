@@ -15,7 +15,7 @@
 #include "bpf/path.h"
 
 struct path_answer {
-	int kind; /* PT_PATH_MANIFEST, PT_PATH_OTHER or PT_PATH_TOO_LONG */
+	int kind; /* enum pt_path_kind, never PT_PATH_ESCAPED */
 	char text[PT_PATH_BYTES]; /* the decoded path */
 	size_t name, name_length, reference, reference_length;
 	bool is_digest;
@@ -66,6 +66,7 @@ static inline void path_reference_parse(const char *target, size_t length, struc
 {
 	size_t visible = length < PT_PATH_BYTES ? length : PT_PATH_BYTES, end = 0, i;
 	ptrdiff_t manifests, v2;
+	bool escaped;
 
 	memset(ret, 0, sizeof(*ret));
 	while (end < visible && target[end] != '?')
@@ -75,7 +76,12 @@ static inline void path_reference_parse(const char *target, size_t length, struc
 		ret->kind = PT_PATH_TOO_LONG;
 		return;
 	}
+	escaped = memchr(target, '%', end) != NULL;
 	end = path_decode(target, end, ret->text);
+	if (escaped && memchr(ret->text, 0, end)) {
+		ret->kind = PT_PATH_NUL;
+		return;
+	}
 	ret->kind = PT_PATH_OTHER;
 	manifests = path_find(ret->text, end, "/manifests/", true);
 	if (manifests < 0)
