@@ -328,6 +328,17 @@ def test_names_at_every_limit_are_counted_and_beyond_it_filtered(own):
         1 for name, tag in border if len(name) >= 64 or len(tag) >= 32)
 
 
+def test_name_with_a_nul_is_filtered(own):
+    got = curl(own.running, [Ask("GET", "/v2/nul%00l/manifests/v1"),
+                             Ask("GET", "/v2/nul/manifests/v1%00"),
+                             Ask("GET", "/v2/nul/manifests/v1?x=%00")])
+    assert {one.status for one in got} == {200}
+    own.finished += 3
+    own.truth.add(got[2:])
+    own.running = without_log(own.running)
+    assert own.ended()["filtered_name_nul"] == 2
+
+
 def test_target_of_64_kib_is_read_as_far_as_its_path_goes(own):
     got = curl(own.running, [Ask("GET", "/v2/" + "a/" * 32768 + "b/manifests/v1")])
     assert got[0].status == 200

@@ -145,6 +145,30 @@ static void targets_are_taken_apart_as_written_by_hand(void **state)
 	free(buffer);
 }
 
+/* Text ends at a NUL in a key: the rest would be another name. In the query it is nobody's. */
+static void escaped_nul_in_a_path_is_told(void **state)
+{
+	static const char *const with[] = {"/v2/a%00b/manifests/t", "/v2/a/manifests/t%00",
+					   "%00/v2/a/manifests/t", "/v2/a/blobs/%00"};
+	static const char *const without[] = {"/v2/a/manifests/t?x=%00", "/v2/a/manifests/t%0",
+					      "/v2/a%2500b/manifests/t"};
+	char *buffer = path_buffer_new();
+	struct path_answer want;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(with) / sizeof(with[0]); i++) {
+		path_reference_parse(with[i], strlen(with[i]), &want);
+		assert_int_equal(want.kind, PT_PATH_NUL);
+		compare(buffer, with[i], strlen(with[i]));
+	}
+	for (size_t i = 0; i < sizeof(without) / sizeof(without[0]); i++) {
+		path_reference_parse(without[i], strlen(without[i]), &want);
+		assert_int_equal(want.kind, PT_PATH_MANIFEST);
+		compare(buffer, without[i], strlen(without[i]));
+	}
+	free(buffer);
+}
+
 /* Every place in a word, and every place for a part to end: one character more each time. */
 static void every_alignment_gives_the_same_parts(void **state)
 {
@@ -420,6 +444,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(targets_are_taken_apart_as_written_by_hand),
+		cmocka_unit_test(escaped_nul_in_a_path_is_told),
 		cmocka_unit_test(every_alignment_gives_the_same_parts),
 		cmocka_unit_test(every_cut_of_a_target_is_read_to_its_own_end),
 		cmocka_unit_test(stale_bytes_behind_the_text_are_never_seen),
