@@ -176,7 +176,8 @@ static __always_inline void read_peer(struct scratch *s, const __u64 text[2])
 		return;
 	/* a port has at most five digits: clear the colon and all behind it */
 	for (i = 0; i < 8; i++)
-		s->peer[(port + i) & 63] = 0;
+		if (port + i < sizeof(s->peer))
+			s->peer[port + i] = 0;
 }
 
 /* The reply's digest: from the path where that names it, else from the reply's header. */
@@ -194,7 +195,9 @@ static __always_inline void read_reply_digest(struct scratch *s, struct hit *hit
 		return;
 	}
 	rc = find_digest(s, header, hit->site->go_map);
-	if (rc == DIGEST_UNREAD)
+	if (rc == DIGEST_ABSENT)
+		ledger_add(hit->ledger, LEDGER(note_digest_missing));
+	else if (rc == DIGEST_UNREAD)
 		ledger_add(hit->ledger, LEDGER(note_digest_unread));
 	else if (rc == DIGEST_MALFORMED)
 		ledger_add(hit->ledger, LEDGER(note_digest_malformed));

@@ -104,6 +104,28 @@ static long prefix_loop(__u32 i, struct scratch **s)
 	return pt_prefix_step((*s)->path, &(*s)->prefix);
 }
 
+/* A path that was decoded by the registry itself may hold a NUL, where a key's text would end. */
+static long nul_loop(__u32 i, struct scratch **s)
+{
+	__u64 at = i;
+
+	PT_PIN_DOWN(at);
+	if (at >= PT_PATH_BYTES)
+		return 1;
+	PT_PIN_DOWN(at);
+	if (at >= (*s)->path_length)
+		return 1;
+	(*s)->decode.nul |= !(*s)->path[at];
+	return 0;
+}
+
+static __noinline __u32 holds_nul(struct scratch *s)
+{
+	s->decode.nul = 0;
+	bpf_loop(PT_PATH_BYTES, nul_loop, &s, 0);
+	return s->decode.nul;
+}
+
 /* Both are rare: escapes are almost never sent, and a prefix is a registry's own choice. */
 static __noinline void decode_path(struct scratch *s)
 {
@@ -133,10 +155,12 @@ static __always_inline __u32 parse_path(struct scratch *s, int cut, __u64 raw)
 	__u32 start = 4;
 	int rc;
 
+	if (!raw && holds_nul(s))
+		return LEDGER(filtered_name_nul);
 	rc = scan_path(s, cut, raw);
 	if (rc == PT_PATH_ESCAPED) {
 		decode_path(s);
-		if (s->decode.nul) /* text ends there in a key: it would be another name */
+		if (s->decode.nul)
 			return LEDGER(filtered_name_nul);
 		rc = scan_path(s, 0, 0);
 	}
@@ -207,8 +231,6 @@ static __always_inline __u32 count_reply(struct scratch *s, struct hit *hit, __u
 
 	if (s->parts.name_length > PT_REPOSITORY_MAX || tag_length > PT_TAG_MAX)
 		return LEDGER(filtered_name_too_long);
-	if (!s->digest_length)
-		ledger_add(hit->ledger, LEDGER(note_digest_missing));
 	if (is_short ? fill_short(s, tag_length) : fill_long(s, tag_length))
 		return LEDGER(lost_internal);
 

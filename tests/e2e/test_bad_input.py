@@ -213,7 +213,7 @@ def test_missing_and_malformed_digests_count_for_the_tag_alone(keep, database):
     assert tags["good", "sha512"]["digest"] == "sha512:" + "a1" * 64
     assert tags["good", "sha384"]["digest"] == "sha384:" + "b2" * 48
     assert {row["repository"] for row in database.manifests("test")} == {"good"}
-    assert scene.counters()["note_digest_missing"] >= 3
+    assert scene.counters()["note_digest_missing"] == 3
     scene.balanced()
 
 

@@ -122,7 +122,7 @@ def test_unread_digest_leaves_the_pull_of_the_tag(act, kind, fault, note):
     assert rose.pop("counted") == 1
     assert act.keys == {UNKNOWN: 1}
     assert rose.pop("note_digest_unread", 0) == (note is not None)
-    rose.pop("note_digest_missing", None)
+    assert rose.pop("note_digest_missing", 0) == (note is None)
     assert rose == {}
 
 
