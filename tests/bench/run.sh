@@ -7,5 +7,6 @@ set -eu
 cd "$(dirname "$0")/../.."
 [ "$(id -u)" = 0 ] || { echo "bench: attaching probes needs root" >&2; exit 1; }
 deploy/deps.sh build test
-[ -x build/pulltap ] || make -j"$(nproc)" all
+make -s -j"$(nproc)" all tools
+/usr/bin/python3 tests/bench/hit.py
 exec /usr/bin/python3 tests/bench/bench.py "$@"

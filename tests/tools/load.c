@@ -9,6 +9,7 @@
  *
  * HITS replies in total over KEYS distinct tags, at RATE per second (0: as fast as it goes). Each
  * key is hit at least once if HITS >= KEYS. Prints "repository tag digest count" per key.
+ * For measurements BPFFS may be "none" (no probe) or "empty" (an empty program on the same site).
  */
 #include <bpf/bpf.h>
 #include <errno.h>
@@ -25,6 +26,7 @@
 
 #include "attach/kernel.h"
 #include "attach/sites.h"
+#include "attach/uprobe.h"
 #include "bpf/go_layout.h"
 
 /* cmp rsp, [r14+0x10]; jbe: the stack check of Go 1.17 and later, taken never (guard is 0) */
@@ -199,12 +201,28 @@ static int attach_self(struct kernel *kernel, const char *registry)
 	return sites_has(kernel, &binary) ? 1 : sites_attach(kernel, &binary, fd, registry);
 }
 
+/* The link lives as long as this process. */
+static int attach_empty(void)
+{
+	/* r0 = 0; exit */
+	const struct bpf_insn empty[] = {
+		{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0},
+		{.code = BPF_JMP | BPF_EXIT},
+	};
+	int program = bpf_prog_load(BPF_PROG_TYPE_KPROBE, "empty", "GPL", empty, 2, NULL);
+	_cleanup_close_ int fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+
+	if (program < 0 || fd < 0)
+		return -errno;
+	return uprobe_attach(program, fd, file_offset(), 0);
+}
+
 int main(int argc, char **argv)
 {
 	_cleanup_(kernel_free) struct kernel *kernel = NULL;
 	struct load load = {.rate = argc > 6 ? strtoull(argv[6], NULL, 10) : 0};
 	struct worker *workers;
-	int rc;
+	int rc = 0;
 
 	if (argc < 6) {
 		fprintf(stderr, "usage: load BPFFS REGISTRY THREADS HITS KEYS [RATE]\n");
@@ -215,8 +233,12 @@ int main(int argc, char **argv)
 	load.keys = strtoull(argv[5], NULL, 10);
 	load.counts = calloc(load.keys, sizeof(*load.counts));
 	workers = calloc(load.threads, sizeof(*workers));
-	rc = kernel_open(&kernel, argv[1]);
-	rc = rc ?: attach_self(kernel, argv[2]);
+	if (!strcmp(argv[1], "empty")) {
+		rc = attach_empty();
+	} else if (strcmp(argv[1], "none")) {
+		rc = kernel_open(&kernel, argv[1]);
+		rc = rc ?: attach_self(kernel, argv[2]);
+	}
 	if (rc < 0 || !load.counts || !workers) {
 		fprintf(stderr, "load: %s\n", strerror(-rc));
 		return 1;

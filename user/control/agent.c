@@ -105,6 +105,9 @@ static int open_loop(struct agent *agent)
 	sigemptyset(&signals);
 	sigaddset(&signals, SIGINT);
 	sigaddset(&signals, SIGTERM);
+	/* a reader of our log that goes away must not end the counting */
+	if (signal(SIGPIPE, SIG_IGN) == SIG_ERR)
+		return -errno;
 	/* before any thread starts: they inherit the mask */
 	if (sigprocmask(SIG_BLOCK, &signals, NULL))
 		return -errno;
