@@ -81,6 +81,20 @@ test-kernel: $(BUILD)/pulltap tools ## BPF programs in the running kernel (root)
 test-e2e: $(BUILD)/pulltap tools ## real registries, real clients, database rows compared (root)
 	$(PYTEST) tests/e2e
 
+# The long ones alone.
+ALONE := $(BUILD)/pulltap tools
+.PHONY: test-access-log test-clients test-go-matrix test-load test-crash
+test-access-log: $(ALONE) ## 10,000 requests over 200 tags against the registry's log
+	$(PYTEST) tests/e2e/test_access_log.py
+test-clients: $(ALONE) ## skopeo, podman, buildah, docker and containerd against the registry's log
+	$(PYTEST) tests/e2e/test_clients.py
+test-go-matrix: $(ALONE) ## servers of every Go version, HTTP/1.1, TLS and HTTP/2
+	$(PYTEST) tests/kernel/test_go_matrix.py
+test-load: $(ALONE) ## three million pulls over 100,000 keys, adoption, off and on
+	$(PYTEST) tests/kernel/test_load.py
+test-crash: $(ALONE) ## 200 deaths of the agent and of the database's sessions
+	$(PYTEST) tests/e2e/test_crash.py
+
 .PHONY: tools
 tools: $(TOOLS) ## small programs that tests drive, in build/tools
 
