@@ -20,13 +20,6 @@ int command_off(int argc, char **argv);
 int command_uninstall(int argc, char **argv);
 
 /*
- * The libpq connection string that options ask for: --database, "" for the PG* variables, or the
- * embedded cluster's. *ret_embedded says which. Valid as long as options and buffer.
- */
-const char *command_conninfo(const struct options *options, char *buffer, size_t size,
-			     bool *ret_embedded);
-
-/*
  * Opens the pinned set for a command that looks or switches; on failure says on standard error
  * what is missing and what to do.
  */

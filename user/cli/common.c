@@ -1,29 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "attach/kernel.h"
 #include "cli/commands.h"
-#include "store/embedded.h"
-
-const char *command_conninfo(const struct options *options, char *buffer, size_t size,
-			     bool *ret_embedded)
-{
-	static const char *const variables[] = {"PGHOST",     "PGHOSTADDR", "PGSERVICE",
-						"PGDATABASE", "PGPORT",	    "PGUSER"};
-
-	*ret_embedded = false;
-	if (options->database)
-		return options->database;
-	for (unsigned int i = 0; i < sizeof(variables) / sizeof(*variables); i++)
-		if (getenv(variables[i]))
-			return "";
-	*ret_embedded = true;
-	embedded_conninfo(options->state_dir, buffer, size);
-	return buffer;
-}
 
 int command_open_kernel(struct kernel **ret, const struct options *options)
 {

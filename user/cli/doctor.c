@@ -208,7 +208,8 @@ static void check_database(struct report *report, const struct options *options)
 {
 	char buffer[1024];
 	bool embedded;
-	const char *conninfo = command_conninfo(options, buffer, sizeof(buffer), &embedded);
+	const char *conninfo = embedded_or(options->database, options->state_dir, buffer,
+					   sizeof(buffer), &embedded);
 	PGconn *connection;
 
 	if (embedded && !embedded_running(options->state_dir)) {

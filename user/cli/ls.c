@@ -21,7 +21,8 @@ int command_ls(int argc, char **argv)
 
 	if (rc)
 		return rc < 0 ? 2 : 0;
-	conninfo = command_conninfo(&options, buffer, sizeof(buffer), &embedded);
+	conninfo =
+		embedded_or(options.database, options.state_dir, buffer, sizeof(buffer), &embedded);
 	if (embedded && !embedded_running(options.state_dir)) {
 		fprintf(stderr,
 			"pulltap: the embedded PostgreSQL under %s is not running: it runs with "

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* `pulltap migrate`: the schema's owner brings the database to this version. */
 #include "cli/commands.h"
+#include "store/embedded.h"
 #include "store/schema.h"
 
 int command_migrate(int argc, char **argv)
@@ -15,7 +16,9 @@ int command_migrate(int argc, char **argv)
 
 	if (rc)
 		return rc < 0 ? 2 : 0;
-	return schema_migrate(command_conninfo(&options, buffer, sizeof(buffer), &embedded), false)
+	return schema_migrate(embedded_or(options.database, options.state_dir, buffer,
+					  sizeof(buffer), &embedded),
+			      false)
 		       ? 1
 		       : 0;
 }

@@ -18,7 +18,6 @@
 #include "attach/kernel.h"
 #include "attach/sites.h"
 #include "base/log.h"
-#include "cli/commands.h"
 #include "control/status_file.h"
 #include "control/takeover.h"
 #include "store/embedded.h"
@@ -131,7 +130,8 @@ static int open_database(struct agent *agent)
 	struct store_options store = {.node = agent->node, .version = PULLTAP_VERSION};
 	int rc = 0;
 
-	store.conninfo = command_conninfo(options, buffer, sizeof(buffer), &embedded);
+	store.conninfo = embedded_or(options->database, options->state_dir, buffer, sizeof(buffer),
+				     &embedded);
 	rc = store_check_conninfo(store.conninfo, message, sizeof(message));
 	if (rc) {
 		fprintf(stderr, "pulltap: --database: %s\n", message);

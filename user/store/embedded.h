@@ -26,6 +26,14 @@ must_check int embedded_start(struct embedded **ret, const char *state_dir);
 /* libpq connection string of a cluster under state_dir; valid whether or not it runs. */
 void embedded_conninfo(const char *state_dir, char *ret, size_t size);
 
+/*
+ * Which database a command works with, as a libpq connection string: database if the operator named
+ * one, "" when the PG* variables do, else the cluster under state_dir, written to buffer.
+ * *ret_embedded says whether it is the last.
+ */
+const char *embedded_or(const char *database, const char *state_dir, char *buffer, size_t size,
+			bool *ret_embedded);
+
 /* Is a cluster of that folder running now? */
 bool embedded_running(const char *state_dir);
 

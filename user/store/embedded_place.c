@@ -146,3 +146,20 @@ bool embedded_orphan(pid_t server)
 	return embedded_read_line(path, parent, sizeof(parent)) ||
 	       embedded_read_line("/proc/self/comm", own, sizeof(own)) || strcmp(parent, own);
 }
+
+const char *embedded_or(const char *database, const char *state_dir, char *buffer, size_t size,
+			bool *ret_embedded)
+{
+	static const char *const variables[] = {"PGHOST",     "PGHOSTADDR", "PGSERVICE",
+						"PGDATABASE", "PGPORT",	    "PGUSER"};
+
+	*ret_embedded = false;
+	if (database)
+		return database;
+	for (unsigned int i = 0; i < sizeof(variables) / sizeof(*variables); i++)
+		if (getenv(variables[i]))
+			return "";
+	*ret_embedded = true;
+	embedded_conninfo(state_dir, buffer, size);
+	return buffer;
+}
