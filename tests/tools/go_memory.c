@@ -24,18 +24,7 @@
 #include "attach/kernel.h"
 #include "attach/sites.h"
 #include "bpf/go_layout.h"
-
-/* cmp rsp, [r14+0x10]; jbe: taken when the guard lies above the stack */
-__asm__(".text\n"
-	".globl probed_reply\n"
-	".type probed_reply, @function\n"
-	"probed_reply:\n"
-	"	.byte 0x49, 0x3b, 0x66, 0x10\n"
-	"	.byte 0x76, 0x01\n"
-	"	ret\n"
-	"	ret\n");
-extern const char probed_reply[];
-#define JBE_OFFSET 4
+#include "tests/tools/probed.h"
 
 #define NOWHERE 0x10 /* nothing is mapped there */
 #define GROUPS_MAX 1024
@@ -301,29 +290,7 @@ static void call_probed(const struct layout *layout, enum fault fault)
 	uint64_t on_stack = layout->abi == PT_GO_ABI_STACK ? argument : NOWHERE;
 
 	memory.goroutine[2] = fault == STARTS_OVER ? ~0ull : 0; /* stackguard0 */
-	/* below the red zone, with the argument where the callee's caller keeps it */
-	__asm__ volatile("leaq -256(%%rsp), %%rsp\n\tpushq %2\n\tmovq %1, %%r14\n\tcallq *%3\n\t"
-			 "leaq 264(%%rsp), %%rsp\n\t"
-			 :
-			 : "a"(in_register), "c"(memory.goroutine), "d"(on_stack), "b"(probed_reply)
-			 : "r14", "memory", "cc");
-}
-
-/* Where probed_reply lies in this program's file. */
-static uint64_t file_offset(void)
-{
-	uint64_t address = (uint64_t)probed_reply, start, end, offset;
-	char line[512];
-	FILE *maps = fopen("/proc/self/maps", "re");
-
-	while (maps && fgets(line, sizeof(line), maps)) {
-		if (sscanf(line, "%lx-%lx %*s %lx", &start, &end, &offset) == 3 &&
-		    address >= start && address < end) {
-			fclose(maps);
-			return address - start + offset + JBE_OFFSET;
-		}
-	}
-	abort();
+	probed_call(memory.goroutine, in_register, on_stack);
 }
 
 static int attach_self(struct kernel *kernel, const char *registry, const struct layout *layout,
@@ -343,7 +310,7 @@ static int attach_self(struct kernel *kernel, const char *registry, const struct
 	binary.inode = st.st_ino;
 	binary.sites[0] = (struct binary_site){.hook = layout->hook,
 					       .go_abi = layout->abi,
-					       .file_offset = file_offset(),
+					       .file_offset = probed_file_offset(),
 					       .symbol = "probed_reply"};
 	return sites_has(kernel, &binary) ? 1 : sites_attach(kernel, &binary, fd, registry);
 }

@@ -28,18 +28,7 @@
 #include "attach/sites.h"
 #include "attach/uprobe.h"
 #include "bpf/go_layout.h"
-
-/* cmp rsp, [r14+0x10]; jbe: the stack check of Go 1.17 and later, taken never (guard is 0) */
-__asm__(".text\n"
-	".globl probed_reply\n"
-	".type probed_reply, @function\n"
-	"probed_reply:\n"
-	"	.byte 0x49, 0x3b, 0x66, 0x10\n"
-	"	.byte 0x76, 0x01\n"
-	"	ret\n"
-	"	ret\n");
-extern const char probed_reply[];
-#define JBE_OFFSET 4
+#include "tests/tools/probed.h"
 
 struct go_string {
 	const char *data;
@@ -68,16 +57,6 @@ struct worker {
 	struct load *load;
 	unsigned int index;
 };
-
-static void call_probed(void *w)
-{
-	static const uint64_t goroutine[4]; /* stackguard0 at 0x10 is 0 */
-
-	__asm__ volatile("movq %1, %%r14\n\tcallq *%2\n\t"
-			 :
-			 : "a"(w), "r"(goroutine), "r"(probed_reply)
-			 : "r14", "memory", "cc");
-}
 
 static void key_names(uint64_t key, char repository[64], char tag[32], char digest[80])
 {
@@ -118,6 +97,7 @@ static void reply_init(struct reply *reply)
 
 static void hit(struct load *load, struct reply *reply, uint64_t key)
 {
+	static const uint64_t goroutine[3]; /* guard 0: the stack never has to grow */
 	char repository[64], tag[32];
 
 	key_names(key, repository, tag, reply->digest);
@@ -125,7 +105,7 @@ static void hit(struct load *load, struct reply *reply, uint64_t key)
 		(uint64_t)snprintf(reply->line, sizeof(reply->line), "GET /v2/%s/manifests/%s",
 				   repository, tag) -
 		4;
-	call_probed(reply->response);
+	probed_call(goroutine, (uint64_t)reply->response, 0);
 	__atomic_fetch_add(&load->counts[key], 1, __ATOMIC_RELAXED);
 }
 
@@ -167,23 +147,6 @@ static void *work(void *context)
 	return NULL;
 }
 
-/* Where probed_reply lies in this program's file. */
-static uint64_t file_offset(void)
-{
-	uint64_t address = (uint64_t)probed_reply, start, end, offset;
-	char line[512];
-	FILE *maps = fopen("/proc/self/maps", "re");
-
-	while (maps && fgets(line, sizeof(line), maps)) {
-		if (sscanf(line, "%lx-%lx %*s %lx", &start, &end, &offset) == 3 &&
-		    address >= start && address < end) {
-			fclose(maps);
-			return address - start + offset + JBE_OFFSET;
-		}
-	}
-	abort();
-}
-
 static int attach_self(struct kernel *kernel, const char *registry)
 {
 	struct binary binary = {.build_id = "load", .go_map = PT_GO_MAP_BUCKETS, .sites_count = 1};
@@ -196,7 +159,7 @@ static int attach_self(struct kernel *kernel, const char *registry)
 	binary.inode = st.st_ino;
 	binary.sites[0] = (struct binary_site){.hook = PT_GO_HOOK_HTTP1,
 					       .go_abi = PT_GO_ABI_REGISTER,
-					       .file_offset = file_offset(),
+					       .file_offset = probed_file_offset(),
 					       .symbol = "probed_reply"};
 	return sites_has(kernel, &binary) ? 1 : sites_attach(kernel, &binary, fd, registry);
 }
@@ -214,7 +177,7 @@ static int attach_empty(void)
 
 	if (program < 0 || fd < 0)
 		return -errno;
-	return uprobe_attach(program, fd, file_offset(), 0);
+	return uprobe_attach(program, fd, probed_file_offset(), 0);
 }
 
 int main(int argc, char **argv)
