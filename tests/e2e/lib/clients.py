@@ -227,9 +227,14 @@ class Docker(Client):
         self._run("pull", "-q", reference(registry, repository, name))
 
     def forget(self):
-        images = self._run("images", "-q", "--no-trunc").stdout.split()
-        if images:
-            self._run("rmi", "-f", *sorted(set(images)))
+        # what stays in the store makes the next pull a HEAD alone: look again until it is empty
+        def empty():
+            images = self._run("images", "-q", "-a", "--no-trunc").stdout.split()
+            if images:
+                self._run("rmi", "-f", *sorted(set(images)), check=False)
+            return not images
+
+        until(empty, 20, what="docker's store is empty")
 
     def stop(self):
         if self.daemon:
