@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR MIT */
 /*
- * How Go's net/http lays out what a finished reply is made of. Offsets in bytes, read off DWARF of
- * Go 1.15 to 1.27 on amd64; no version is believed, pointers that lead back to their owner choose.
+ * How Go's net/http lays out what a finished reply is made of. Offsets in bytes on
+ * amd64, docs/adding-a-probe.md says where from; no version is believed, pointers that lead back to
+ * their owner choose.
  */
 #ifndef PULLTAP_GO_LAYOUT_H
 #define PULLTAP_GO_LAYOUT_H
