@@ -13,7 +13,8 @@ WARN     := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wun
 CFLAGS   ?= -O2 -g
 C_FLAGS  := -std=gnu11 $(WARN) -D_GNU_SOURCE -Iuser -I$(BUILD) -DPULLTAP_VERSION='"$(VERSION)"' \
 	    -fstack-protector-strong -I/usr/include/postgresql
-LDLIBS   := -lbpf -lelf -lz -lZydis -lpq -ljansson -lxxhash -lpthread
+LDLIBS   := -Wl,--as-needed -lbpf -lelf -lz -lZydis -lpq -ljansson -lxxhash -lseccomp -lcap-ng \
+	    -lsystemd -lhiredis -lcurl -lpthread
 
 # What the user objects include but no repository holds. vmlinux/, bpf/ and deploy/ append to it.
 GENERATED :=

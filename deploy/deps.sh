@@ -10,17 +10,18 @@
 set -eu
 
 BUILD='gcc make pkg-config clang llvm libbpf-dev bpftool libelf-dev zlib1g-dev libzydis-dev
-	libzycore-dev libpq-dev libjansson-dev libxxhash-dev'
+	libzycore-dev libpq-dev libjansson-dev libxxhash-dev libseccomp-dev libcap-ng-dev
+	libsystemd-dev libhiredis-dev libcurl4-openssl-dev'
 DEMO='postgresql docker-registry curl openssl python3 util-linux procps'
 DEMO_OPTIONAL='skopeo podman buildah docker.io containerd runc'
 TEST="$DEMO libcmocka-dev libclang-rt-14-dev python3-pytest golang-go apache2-utils caddy git
-	iproute2 mount"
+	iproute2 mount redis-server faketime"
 # The Go servers of many versions are npm packages; an npm that is there is as good as Debian's.
 command -v npm >/dev/null || TEST="$TEST npm"
 TEST_OPTIONAL="$DEMO_OPTIONAL wrk"
 DAEMONS='docker.service docker.socket containerd.service docker-registry.service caddy.service
 	apache2.service postgresql.service podman.service podman.socket
-	podman-auto-update.timer podman-restart.service'
+	podman-auto-update.timer podman-restart.service redis-server.service'
 
 usage() {
 	echo "usage: $0 build|test|demo ..." >&2

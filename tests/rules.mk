@@ -2,7 +2,7 @@
 # Every suite runs alone; `make test` runs all of them and fails when any of them fails.
 
 FUZZ_SECONDS ?= 60
-SUITES := test-unit test-fuzz test-pg test-kernel test-e2e
+SUITES := test-unit test-fuzz test-pg test-kernel test-e2e test-faults-short
 PYTEST := PULLTAP_BUILD=$(abspath $(BUILD)) $(PYTHON) -m pytest -q -p no:cacheprovider
 
 # The rooms twice more: for unit tests (gcc) and for fuzzers (clang), each with its sanitizers.
@@ -80,6 +80,12 @@ test-kernel: $(BUILD)/pulltap tools ## BPF programs in the running kernel (root)
 .PHONY: test-e2e
 test-e2e: $(BUILD)/pulltap tools ## real registries, real clients, database rows compared (root)
 	$(PYTEST) tests/e2e
+
+.PHONY: test-faults test-faults-short
+test-faults: $(BUILD)/pulltap tools ## everything fails while clients pull, one table of figures (root)
+	$(PYTEST) -rA tests/faults
+test-faults-short: $(BUILD)/pulltap tools
+	PULLTAP_FAULTS=0.15 $(PYTEST) tests/faults
 
 # The long ones alone.
 ALONE := $(BUILD)/pulltap tools
