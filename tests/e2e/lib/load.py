@@ -4,6 +4,7 @@ Bounded load with curl, which says itself what it got: one line per request, so 
 own account can be held against the registry's access log.
 """
 import collections
+import random
 import threading
 import time
 
@@ -16,6 +17,17 @@ Got = collections.namedtuple("Got", "method path status proto")
 
 def ask(method, path, user=None, **headers):
     return Ask(method, path, user, tuple(sorted(headers.items())))
+
+
+def mixed(names):
+    """Of each tag in names a pull, a check, a pull by digest and one of a tag that is missing."""
+    asks = []
+    for (repository, tag), digest in sorted(names.items()):
+        base = f"/v2/{repository}/manifests"
+        asks += [ask("GET", f"{base}/{tag}"), ask("HEAD", f"{base}/{tag}"),
+                 ask("GET", f"{base}/{digest}"), ask("GET", f"{base}/{tag}x")]
+    random.shuffle(asks)
+    return asks
 
 
 def _quote(text):

@@ -226,6 +226,15 @@ class Registry:
                 connection.close()
         return image.digest
 
+    def fill(self, images_count, repositories=1):
+        """So many images, each under a tag t0, t1, ... of r/0, r/1, ...; returns names()."""
+        connection = self.connect()
+        for number in range(images_count):
+            self.push(images.Image(number), f"r/{number % repositories}", f"t{number}",
+                      connection=connection)
+        connection.close()
+        return self.names()
+
     def resolve(self, repository, reference, connection=None):
         """The digest a reference names now, or None. It is a HEAD: it counts as a check."""
         opened_here = connection is None
