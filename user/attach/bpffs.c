@@ -7,6 +7,7 @@
 #include <libgen.h>
 #include <limits.h>
 #include <linux/magic.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/mount.h>
@@ -57,19 +58,36 @@ int bpffs_lock(const char *path)
 	return TAKE_FD(fd);
 }
 
+void bpffs_path(int lock_fd, char ret[BPFFS_PATH_BYTES])
+{
+	snprintf(ret, BPFFS_PATH_BYTES, "/proc/self/fd/%d/.", lock_fd);
+}
+
 static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
 {
 	(void)st;
 	(void)type;
-	(void)ftw;
-	return remove(path) ? -errno : 0;
+	return ftw->level && remove(path) ? -errno : 0;
 }
 
-int bpffs_remove(const char *path)
+int bpffs_empty(const char *path)
 {
 	int rc = nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
 
 	if (rc == -1)
 		rc = -errno;
 	return rc == -ENOENT ? 0 : rc;
+}
+
+int bpffs_remove(const char *path, int lock_fd)
+{
+	char locked[BPFFS_PATH_BYTES];
+	int rc;
+
+	bpffs_path(lock_fd, locked);
+	rc = bpffs_empty(locked);
+
+	if (rc || !rmdir(path) || errno == ENOENT || errno == EACCES || errno == EPERM)
+		return rc;
+	return -errno;
 }

@@ -46,6 +46,10 @@ int command_uninstall(int argc, char **argv)
 		puts("nothing to remove");
 		return 0;
 	}
+	if (lock < 0) {
+		fprintf(stderr, "pulltap: %s: %s: run as root\n", options.bpffs, strerror(-lock));
+		return 1;
+	}
 	rc = kernel_open(&kernel, options.bpffs);
 	if (!rc && kernel->control->slot[kernel->control->active & 1].sequence)
 		rc = save_counts(kernel, &options);
@@ -53,7 +57,7 @@ int command_uninstall(int argc, char **argv)
 		fprintf(stderr, "pulltap: saving the last counts: %s\n", strerror(-rc));
 		return 1;
 	}
-	rc = bpffs_remove(options.bpffs);
+	rc = bpffs_remove(options.bpffs, lock);
 	if (rc) {
 		fprintf(stderr, "pulltap: removing %s: %s\n", options.bpffs, strerror(-rc));
 		return 1;

@@ -375,7 +375,7 @@ static int open_all(struct agent *agent)
 
 	rc = rc ?: takeover_lock(agent->options->bpffs, &agent->lock_fd);
 	rc = rc ?: open_spool(agent);
-	rc = rc ?: takeover_kernel(agent->options, agent->spool, &agent->lock_fd, &agent->kernel);
+	rc = rc ?: takeover_kernel(agent->options, agent->spool, agent->lock_fd, &agent->kernel);
 	if (rc)
 		return rc;
 	agent->kernel->control->agent_pid = (uint32_t)getpid();
@@ -405,7 +405,7 @@ static int close_kernel(struct agent *agent)
 		log_warn("windows are left in the spool for the next agent", "spool=%s",
 			 spool_path(agent->spool));
 	write_status(agent);
-	return agent->remove ? bpffs_remove(agent->options->bpffs) : 0;
+	return agent->remove ? bpffs_remove(agent->options->bpffs, agent->lock_fd) : 0;
 }
 
 static void close_all(struct agent *agent)

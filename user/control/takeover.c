@@ -46,37 +46,22 @@ int takeover_lock(const char *bpffs, int *ret_fd)
 	return rc;
 }
 
-static int relock(const char *bpffs, int *lock_fd)
-{
-	int rc = bpffs_prepare(bpffs), fd;
-
-	if (rc)
-		return rc;
-	fd = bpffs_lock(bpffs);
-	if (fd < 0)
-		return fd;
-	close(*lock_fd);
-	*lock_fd = fd;
-	return 0;
-}
-
 /* A set made by another build: its last counts go to the spool, then it goes. */
-static int replace_set(struct kernel *kernel, struct spool *spool, const char *bpffs, int *lock_fd)
+static int replace_set(struct kernel *kernel, struct spool *spool, const char *pins)
 {
 	int rc = sites_detach_all(kernel);
 
 	rc = rc ?: drain_all(kernel, spool);
-	rc = rc ?: bpffs_remove(bpffs);
-	return rc ?: relock(bpffs, lock_fd);
+	return rc ?: bpffs_empty(pins);
 }
 
-static int load_set(const struct options *options)
+static int load_set(const struct options *options, const char *pins)
 {
 	struct kernel_sizes sizes = {.max_keys = options->max_keys,
 				     .hint_seconds = options->hint_s};
-	int rc = kernel_load(options->bpffs, &sizes);
+	int rc = kernel_load(pins, &sizes);
 
-	if (rc && bpffs_remove(options->bpffs))
+	if (rc && bpffs_empty(pins))
 		log_warn("half a set of pins is left", "pins=%s", options->bpffs);
 	if (rc == -EPERM)
 		fprintf(stderr, "pulltap: loading programs: permission denied: run as root\n");
@@ -91,16 +76,20 @@ static int load_set(const struct options *options)
 	return rc;
 }
 
-int takeover_kernel(const struct options *options, struct spool *spool, int *lock_fd,
+int takeover_kernel(const struct options *options, struct spool *spool, int lock_fd,
 		    struct kernel **ret)
 {
 	_cleanup_(kernel_free) struct kernel *kernel = NULL;
 	const char *bpffs = options->bpffs;
-	int rc = kernel_open(&kernel, bpffs);
+	char pins[BPFFS_PATH_BYTES];
+	int rc;
+
+	bpffs_path(lock_fd, pins);
+	rc = kernel_open(&kernel, pins);
 
 	if (!rc && kernel->control->abi_hash != kernel_abi_hash()) {
 		log_info("replacing the kernel side of another build", "pins=%s", bpffs);
-		rc = replace_set(kernel, spool, bpffs, lock_fd) ?: -ENOENT;
+		rc = replace_set(kernel, spool, pins) ?: -ENOENT;
 		kernel_free(&kernel);
 	} else if (!rc) {
 		log_info("adopted what counts already", "pins=%s", bpffs);
@@ -113,10 +102,9 @@ int takeover_kernel(const struct options *options, struct spool *spool, int *loc
 			bpffs);
 	}
 	if (rc == -ENOENT) { /* nothing, or a load cut short: the control map comes last */
-		rc = bpffs_remove(bpffs);
-		rc = rc ?: relock(bpffs, lock_fd);
-		rc = rc ?: load_set(options);
-		rc = rc ?: kernel_open(&kernel, bpffs);
+		rc = bpffs_empty(pins);
+		rc = rc ?: load_set(options, pins);
+		rc = rc ?: kernel_open(&kernel, pins);
 	}
 	if (rc)
 		return rc;

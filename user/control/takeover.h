@@ -15,10 +15,10 @@
 must_check int takeover_lock(const char *bpffs, int *ret_fd);
 
 /*
- * The kernel side, ours alone. A replaced set is drained into the spool to its last count; its
- * folder is made anew, so *lock_fd may change.
+ * The kernel side, ours alone; its pins are reached through the lock, which has to be kept. A
+ * replaced set is drained into the spool to its last count.
  */
-must_check int takeover_kernel(const struct options *options, struct spool *spool, int *lock_fd,
+must_check int takeover_kernel(const struct options *options, struct spool *spool, int lock_fd,
 			       struct kernel **ret);
 
 #endif
