@@ -29,6 +29,7 @@ struct options {
 	unsigned int hint_s; /* how long a HEAD by tag waits for its GET */
 	bool discover; /* look for registries by themselves */
 	bool json; /* --output json */
+	const char *check; /* "alive", "ready"; NULL: the whole status */
 	const char *log_level; /* "error", "warn", "info", "debug" */
 	struct options_text *text; /* private: what the strings above point into */
 };

@@ -7,6 +7,7 @@
 
 #define NAME_MAX_BYTES 63
 
+static const char *const checks[] = {"alive", "ready", NULL};
 static const char *const outputs[] = {"text", "json", NULL};
 static const char *const log_levels[] = {"error", "warn", "info", "debug", NULL};
 
@@ -24,6 +25,17 @@ const struct option_row option_table[OPTION_ROWS] = {
 		.value = "/sys/fs/bpf/pulltap",
 		.commands = LIVE | OPTIONS_SWITCH | OPTIONS_UNINSTALL,
 		.help = "where programs and maps are pinned; must be on a bpf file system",
+	},
+	{
+		.name = "check",
+		.argument = "WHAT",
+		.kind = OPTION_CHOICE,
+		.offset = offsetof(struct options, check),
+		.unset = "none",
+		.choices = checks,
+		.commands = OPTIONS_STATUS,
+		.help = "for probes: print nothing and succeed if the agent is alive, or ready "
+			"(alive, and its windows reach the database)",
 	},
 	{
 		.name = "config",

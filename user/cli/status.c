@@ -16,6 +16,7 @@
 #include "attach/sites.h"
 #include "cli/commands.h"
 #include "cli/text.h"
+#include "control/health.h"
 #include "control/status_file.h"
 #include "window/window.h"
 
@@ -214,6 +215,19 @@ static uint64_t print_books(const json_t *root)
 	return lost;
 }
 
+/* For probes, whose program shows what is printed as the reason. */
+static int check(const struct options *options)
+{
+	char reason[1024], shown[1200];
+
+	if (!health_check(options->state_dir, !strcmp(options->check, "ready"), reason,
+			  sizeof(reason)))
+		return 0;
+	fprintf(stderr, "pulltap: not %s: %s\n", options->check,
+		text_printable(shown, sizeof(shown), reason, sizeof(reason)));
+	return 1;
+}
+
 int command_status(int argc, char **argv)
 {
 	_cleanup_(options_free) struct options options = {};
@@ -226,6 +240,8 @@ int command_status(int argc, char **argv)
 
 	if (rc)
 		return rc < 0 ? 2 : 0;
+	if (options.check)
+		return check(&options);
 	if (command_open_kernel(&kernel, &options))
 		return 1;
 	if (kernel_switch_read(kernel, &off))
