@@ -129,12 +129,17 @@ struct pt_ledger {
  * Which window is in use and whose it is. One entry, memory mapped by the agent. The slot that is
  * not active is either clean (dirty == 0) or frozen and waiting to be drained.
  */
+enum pt_slot_state {
+	PT_SLOT_CLEAN = 0, /* or in use */
+	PT_SLOT_FROZEN = 1, /* waits to be written */
+	PT_SLOT_WRITTEN = 2, /* is on disk, waits to be cleared */
+};
 struct pt_slot {
 	__u8 agent[16]; /* uuid of the stream the sequence belongs to */
 	__u64 sequence;
 	__u64 start_boot_ns; /* CLOCK_BOOTTIME */
 	__u64 end_boot_ns;
-	__u32 dirty;
+	__u32 dirty; /* enum pt_slot_state */
 	__u32 short_keys; /* keys made so far, raised by the programs */
 	__u32 long_keys;
 	__u32 overflow_keys;

@@ -78,6 +78,15 @@ def test_windows_say_whether_they_balance(populated):
         (8, 2, True), (8, 3, False), (8, 2, True)]
 
 
+def test_unbalanced_shows_the_windows_that_do_not_add_up_and_by_how_much(populated):
+    rows = populated.rows("select node, sequence, seen, counted, filtered, lost, difference, "
+                          "counters from pulltap.unbalanced")
+    assert rows == [{"node": "node-1", "sequence": 3, "seen": 30, "counted": 20, "filtered": 8,
+                     "lost": 3, "difference": -1, "counters": {
+                         "seen": 30, "counted": 20, "filtered_status_404": 8,
+                         "lost_map_full": 2, "lost_fault": 1}}]
+
+
 def test_losses_name_their_reason(populated):
     rows = populated.rows("select node, reason, sum(count) as count from pulltap.losses "
                           "group by 1, 2 order by 2")
@@ -94,11 +103,19 @@ def test_gaps_are_time_nobody_watched_and_windows_that_never_came(populated):
 
 def test_fleet_shows_each_agent_with_its_newest_window(populated):
     rows = populated.rows("select node, version, last_sequence, last_window_end, "
-                          "behind < interval '5 minutes' as fresh, lost from pulltap.fleet "
-                          "order by node")
+                          "behind < interval '5 minutes' as fresh, lost, lost_24h, "
+                          "unbalanced_24h from pulltap.fleet order by node")
     assert rows[0] == {"node": "node-1", "version": "test", "last_sequence": 4,
-                       "last_window_end": text(populated.now - MINUTE), "fresh": True, "lost": 2}
-    assert rows[1]["last_sequence"] == 4
+                       "last_window_end": text(populated.now - MINUTE), "fresh": True, "lost": 2,
+                       "lost_24h": 7, "unbalanced_24h": 1}
+    assert (rows[1]["last_sequence"], rows[1]["lost_24h"], rows[1]["unbalanced_24h"]) == (4, 0, 0)
+
+
+def test_trouble_is_found_by_its_index_however_many_windows_there_are(populated):
+    for view in ("unbalanced", "losses", "fleet"):
+        plan = populated.psql("set enable_seqscan = off; explain select * from "
+                              f"pulltap.{view}").stdout
+        assert "window_account_trouble" in plan, plan
 
 
 def test_repositories_sum_tags_and_manifests(populated):

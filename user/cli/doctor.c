@@ -8,7 +8,6 @@
 #include <jansson.h>
 #include <libpq-fe.h>
 #include <linux/magic.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/utsname.h>
@@ -17,47 +16,11 @@
 #include "attach/kernel.h"
 #include "attach/sites.h"
 #include "cli/commands.h"
-#include "cli/text.h"
+#include "cli/doctor.h"
 #include "discover/catalog.h"
 #include "discover/process.h"
 #include "store/embedded.h"
 #include "store/schema.h"
-#include "window/window.h"
-
-enum verdict { VERDICT_OK, VERDICT_NOTE, VERDICT_FAIL };
-
-static const char *const verdict_names[] = {
-	[VERDICT_OK] = "ok", [VERDICT_NOTE] = "note", [VERDICT_FAIL] = "FAIL"};
-
-struct report {
-	json_t *checks; /* NULL: print text as we go */
-	bool failed;
-};
-
-/* advice is what to do about it; "" when there is nothing to do. */
-__attribute__((format(printf, 5, 6))) static void say(struct report *report, enum verdict verdict,
-						      const char *check, const char *advice,
-						      const char *format, ...)
-{
-	char found[1024], shown[2048];
-	va_list args;
-
-	va_start(args, format);
-	vsnprintf(found, sizeof(found), format, args);
-	va_end(args);
-	text_printable(shown, sizeof(shown), found, sizeof(shown) - 1);
-	report->failed |= verdict == VERDICT_FAIL;
-	if (report->checks) {
-		json_array_append_new(report->checks,
-				      json_pack("{s:s, s:s, s:s, s:s}", "verdict",
-						verdict_names[verdict], "check", check, "found",
-						shown, "advice", advice));
-		return;
-	}
-	printf("%-4s  %-12s %s\n", verdict_names[verdict], check, shown);
-	if (*advice)
-		printf("      %-12s -> %s\n", "", advice);
-}
 
 static void check_machine(struct report *report)
 {
@@ -66,28 +29,30 @@ static void check_machine(struct report *report)
 
 	uname(&name);
 	if (strcmp(name.machine, "x86_64"))
-		say(report, VERDICT_FAIL, "machine", "only x86-64 is supported", "%s",
-		    name.machine);
+		report_say(report, VERDICT_FAIL, "machine", "only x86-64 is supported", "%s",
+			   name.machine);
 	if (sscanf(name.release, "%d.%d", &major, &minor) != 2)
 		major = 0;
 	if (major < 6 || (major == 6 && minor < 1))
-		say(report, VERDICT_NOTE, "kernel",
-		    "6.1 is the oldest kernel pulltap is meant for; see docs/kernels.md", "%s",
-		    name.release);
+		report_say(report, VERDICT_NOTE, "kernel",
+			   "6.1 is the oldest kernel pulltap is meant for; see docs/kernels.md",
+			   "%s", name.release);
 	else
-		say(report, VERDICT_OK, "kernel", "", "%s", name.release);
+		report_say(report, VERDICT_OK, "kernel", "", "%s", name.release);
 	if (access("/sys/kernel/btf/vmlinux", R_OK))
-		say(report, VERDICT_FAIL, "BTF",
-		    "use a kernel built with CONFIG_DEBUG_INFO_BTF=y (every distribution's is)",
-		    "/sys/kernel/btf/vmlinux can't be read: %s", strerror(errno));
+		report_say(
+			report, VERDICT_FAIL, "BTF",
+			"use a kernel built with CONFIG_DEBUG_INFO_BTF=y (every distribution's is)",
+			"/sys/kernel/btf/vmlinux can't be read: %s", strerror(errno));
 	else
-		say(report, VERDICT_OK, "BTF", "", "/sys/kernel/btf/vmlinux");
+		report_say(report, VERDICT_OK, "BTF", "", "/sys/kernel/btf/vmlinux");
 	if (access("/sys/bus/event_source/devices/uprobe/type", R_OK))
-		say(report, VERDICT_FAIL, "uprobes",
-		    "use a kernel built with CONFIG_UPROBES=y, and mount sysfs in the container",
-		    "the kernel offers no uprobes");
+		report_say(report, VERDICT_FAIL, "uprobes",
+			   "use a kernel built with CONFIG_UPROBES=y, and mount sysfs in the "
+			   "container",
+			   "the kernel offers no uprobes");
 	else
-		say(report, VERDICT_OK, "uprobes", "", "offered");
+		report_say(report, VERDICT_OK, "uprobes", "", "offered");
 }
 
 static void check_features(struct report *report)
@@ -109,11 +74,11 @@ static void check_features(struct report *report)
 		if (rc == 1)
 			continue;
 		snprintf(advice, sizeof(advice), "use Linux %s or later", helpers[i].since);
-		say(report, VERDICT_FAIL, "feature", advice, "%s %s", helpers[i].name,
-		    rc < 0 ? "could not be probed for" : "is missing");
+		report_say(report, VERDICT_FAIL, "feature", advice, "%s %s", helpers[i].name,
+			   rc < 0 ? "could not be probed for" : "is missing");
 		return;
 	}
-	say(report, VERDICT_OK, "features", "", "every helper and map type that is needed");
+	report_say(report, VERDICT_OK, "features", "", "every helper and map type that is needed");
 }
 
 static bool check_privileges(struct report *report)
@@ -127,12 +92,13 @@ static bool check_privileges(struct report *report)
 			break;
 	/* CAP_SYS_ADMIN is 21, CAP_PERFMON 38, CAP_BPF 39 (linux/capability.h) */
 	if (effective >> 21 & 1 || ((effective >> 38 & 1) && (effective >> 39 & 1))) {
-		say(report, VERDICT_OK, "privileges", "", "may load programs and attach probes");
+		report_say(report, VERDICT_OK, "privileges", "",
+			   "may load programs and attach probes");
 		return true;
 	}
-	say(report, VERDICT_FAIL, "privileges",
-	    "run as root, or with CAP_BPF, CAP_PERFMON and CAP_SYS_ADMIN",
-	    "uid %d without the capabilities for BPF", (int)geteuid());
+	report_say(report, VERDICT_FAIL, "privileges",
+		   "run as root, or with CAP_BPF, CAP_PERFMON and CAP_SYS_ADMIN",
+		   "uid %d without the capabilities for BPF", (int)geteuid());
 	return false;
 }
 
@@ -141,13 +107,14 @@ static void check_bpffs(struct report *report, const struct options *options)
 	struct statfs fs;
 
 	if (!statfs(options->bpffs, &fs) && fs.f_type == BPF_FS_MAGIC)
-		say(report, VERDICT_OK, "pins", "", "%s", options->bpffs);
+		report_say(report, VERDICT_OK, "pins", "", "%s", options->bpffs);
 	else if (!statfs("/sys/fs/bpf", &fs) && fs.f_type == BPF_FS_MAGIC)
-		say(report, VERDICT_OK, "pins", "", "/sys/fs/bpf is there for %s", options->bpffs);
+		report_say(report, VERDICT_OK, "pins", "", "/sys/fs/bpf is there for %s",
+			   options->bpffs);
 	else
-		say(report, VERDICT_NOTE, "pins",
-		    "`pulltap run` mounts it; in a container mount the host's /sys/fs/bpf",
-		    "no BPF file system at /sys/fs/bpf");
+		report_say(report, VERDICT_NOTE, "pins",
+			   "`pulltap run` mounts it; in a container mount the host's /sys/fs/bpf",
+			   "no BPF file system at /sys/fs/bpf");
 }
 
 struct search {
@@ -176,16 +143,19 @@ static int look_at(void *context, pid_t pid)
 	}
 	search->registries++;
 	if (!binary.sites_count)
-		say(search->report, VERDICT_FAIL, "registry",
-		    "this build can't be observed; watch the nginx in front of it, or report the "
-		    "build",
-		    "pid %d %s (%s): %s", pid, process.exe, binary.registry_kind, binary.refusal);
+		report_say(search->report, VERDICT_FAIL, "registry",
+			   "this build can't be observed; watch the nginx in front of it, or "
+			   "report the "
+			   "build",
+			   "pid %d %s (%s): %s", pid, process.exe, binary.registry_kind,
+			   binary.refusal);
 	else
-		say(search->report, VERDICT_OK, "registry", "", "pid %d %s (%s, %s): %u site%s%s",
-		    pid, process.exe, binary.registry_kind[0] ? binary.registry_kind : "named",
-		    binary.go_version[0] ? binary.go_version : "Go version unknown",
-		    binary.sites_count, binary.sites_count == 1 ? "" : "s",
-		    probed ? ", probed" : ", not probed: no agent follows it");
+		report_say(search->report, VERDICT_OK, "registry", "",
+			   "pid %d %s (%s, %s): %u site%s%s", pid, process.exe,
+			   binary.registry_kind[0] ? binary.registry_kind : "named",
+			   binary.go_version[0] ? binary.go_version : "Go version unknown",
+			   binary.sites_count, binary.sites_count == 1 ? "" : "s",
+			   probed ? ", probed" : ", not probed: no agent follows it");
 	return 0;
 }
 
@@ -198,9 +168,10 @@ static void check_registries(struct report *report, struct kernel *kernel)
 		return;
 	search.catalog = catalog;
 	if (process_each(search.proc, look_at, &search) || !search.registries)
-		say(report, VERDICT_NOTE, "registry",
-		    "start it, or name it: pulltap run --target NAME=PID|EXE|CONTAINER",
-		    "no process looks like a registry (%u other Go HTTP servers)", search.others);
+		report_say(report, VERDICT_NOTE, "registry",
+			   "start it, or name it: pulltap run --target NAME=PID|EXE|CONTAINER",
+			   "no process looks like a registry (%u other Go HTTP servers)",
+			   search.others);
 	close(search.proc);
 }
 
@@ -213,51 +184,35 @@ static void check_database(struct report *report, const struct options *options)
 	PGconn *connection;
 
 	if (embedded && !embedded_running(options->state_dir)) {
-		say(report, VERDICT_NOTE, "database",
-		    "`pulltap run` starts it; --database takes one of your own",
-		    "the embedded PostgreSQL under %s is not running", options->state_dir);
+		report_say(report, VERDICT_NOTE, "database",
+			   "`pulltap run` starts it; --database takes one of your own",
+			   "the embedded PostgreSQL under %s is not running", options->state_dir);
 		return;
 	}
 	connection = PQconnectdb(conninfo);
 	if (PQstatus(connection) != CONNECTION_OK) {
-		say(report, VERDICT_FAIL, "database",
-		    "check --database, the server and its pg_hba.conf", "%s",
-		    PQerrorMessage(connection));
+		report_say(report, VERDICT_FAIL, "database",
+			   "check --database, the server and its pg_hba.conf", "%s",
+			   PQerrorMessage(connection));
 	} else {
-		PGresult *result = PQexec(connection, "select max(number) from "
-						      "pulltap.schema_version");
+		PGresult *result = PQexec(connection, "select pulltap.schema_number()");
 		int version = PQresultStatus(result) == PGRES_TUPLES_OK
 				      ? atoi(PQgetvalue(result, 0, 0))
 				      : 0;
 
 		if (version == schema_version())
-			say(report, VERDICT_OK, "database", "", "schema %d", version);
+			report_say(report, VERDICT_OK, "database", "", "schema %d", version);
 		else
-			say(report, VERDICT_FAIL, "database",
-			    version > schema_version() ? "install a newer pulltap"
-						       : "run: pulltap migrate",
-			    "schema is at %d, this pulltap speaks %d", version, schema_version());
+			report_say(report, VERDICT_FAIL, "database",
+				   version > schema_version() ? "install a newer pulltap"
+							      : "run: pulltap migrate",
+				   "schema is at %d, this pulltap speaks %d", version,
+				   schema_version());
 		PQclear(result);
+		if (version == schema_version())
+			doctor_stored_books(report, connection);
 	}
 	PQfinish(connection);
-}
-
-static void check_books(struct report *report, struct kernel *kernel)
-{
-	uint64_t ledger[LEDGER_COUNT];
-	unsigned int window = kernel->control->active & 1;
-	uint32_t off = 0;
-
-	if (!kernel_switch_read(kernel, &off) && off)
-		say(report, VERDICT_NOTE, "switch", "pulltap on",
-		    "counting is switched off (mask %u)", off);
-	if (kernel_ledger(kernel, window, ledger))
-		return;
-	for (int i = 0; i < LEDGER_COUNT; i++)
-		if (ledger_fields[i].kind == LEDGER_KIND_LOST && ledger[i])
-			say(report, VERDICT_FAIL, "losses", ledger_fields[i].help,
-			    "%s = %llu in this window", ledger_fields[i].name,
-			    (unsigned long long)ledger[i]);
 }
 
 int command_doctor(int argc, char **argv)
@@ -283,7 +238,7 @@ int command_doctor(int argc, char **argv)
 	check_registries(&report, kernel);
 	check_database(&report, &options);
 	if (kernel)
-		check_books(&report, kernel);
+		doctor_status(&report, &options, kernel);
 	if (report.checks) {
 		json_dumpf(report.checks, stdout, JSON_INDENT(1));
 		putchar('\n');

@@ -204,23 +204,6 @@ static int open_follow(struct agent *agent)
 	return 0;
 }
 
-static void add_ledger(struct agent *agent, const struct drain_result *result)
-{
-	uint64_t lost = ledger_sum(result->ledger, LEDGER_KIND_LOST);
-	int64_t imbalance = ledger_imbalance(result->ledger);
-
-	for (int i = 0; i < LEDGER_COUNT; i++)
-		agent->status.ledger[i] += result->ledger[i];
-	if (imbalance)
-		log_error("the books do not balance", "sequence=%llu difference=%lld",
-			  (unsigned long long)result->sequence, (long long)imbalance);
-	for (int i = 0; lost && i < LEDGER_COUNT; i++)
-		if (ledger_fields[i].kind == LEDGER_KIND_LOST && result->ledger[i])
-			log_warn("pulls were lost", "sequence=%llu %s=%llu reason=\"%s\"",
-				 (unsigned long long)result->sequence, ledger_fields[i].name,
-				 (unsigned long long)result->ledger[i], ledger_fields[i].help);
-}
-
 static void drain(struct agent *agent, bool force)
 {
 	struct drain_result result;
@@ -245,7 +228,7 @@ static void drain(struct agent *agent, bool force)
 	agent->status.last_keys = result.keys;
 	agent->status.last_drain_us = result.took_us;
 	agent->status.last_drain_s = time(NULL);
-	add_ledger(agent, &result);
+	books_add(&agent->status.books, &result);
 	log_debug("window drained", "sequence=%llu keys=%llu seen=%llu took_us=%llu",
 		  (unsigned long long)result.sequence, (unsigned long long)result.keys,
 		  (unsigned long long)result.ledger[LEDGER_seen],
@@ -399,7 +382,7 @@ static int close_kernel(struct agent *agent)
 		return rc;
 	}
 	if (result.swapped)
-		add_ledger(agent, &result);
+		books_add(&agent->status.books, &result);
 	shipper_kick(agent->shipper);
 	if (!shipper_flush(agent->shipper, FLUSH_MS))
 		log_warn("windows are left in the spool for the next agent", "spool=%s",

@@ -37,6 +37,15 @@ static json_t *shipping_json(const struct shipper_status *shipper, const struct 
 		"apply_us", integer(store->apply_us_total));
 }
 
+static json_t *books_json(const struct books *books)
+{
+	return json_pack("{s:o, s:o, s:I, s:I, s:I}", "unbalanced_windows",
+			 integer(books->unbalanced_windows), "last_unbalanced_sequence",
+			 integer(books->unbalanced_sequence), "last_difference",
+			 (json_int_t)books->unbalanced_difference, "last_unbalanced",
+			 (json_int_t)books->unbalanced_s, "last_loss", (json_int_t)books->lost_s);
+}
+
 int status_file_write(const char *state_dir, const struct agent_status *status)
 {
 	char path[PATH_MAX], temporary[PATH_MAX];
@@ -44,11 +53,13 @@ int status_file_write(const char *state_dir, const struct agent_status *status)
 	int rc;
 
 	for (int i = 0; i < LEDGER_COUNT; i++)
-		json_object_set_new(ledger, ledger_fields[i].name, integer(status->ledger[i]));
-	root = json_pack("{s:s, s:s, s:i, s:I, s:o, s:o, s:o}", "version", status->version, "node",
-			 status->node, "pid", (int)getpid(), "started",
+		json_object_set_new(ledger, ledger_fields[i].name,
+				    integer(status->books.ledger[i]));
+	root = json_pack("{s:s, s:s, s:i, s:I, s:o, s:o, s:o, s:o}", "version", status->version,
+			 "node", status->node, "pid", (int)getpid(), "started",
 			 (json_int_t)status->started_s, "windows", windows_json(status), "shipping",
-			 shipping_json(&status->shipper, &status->store), "ledger", ledger);
+			 shipping_json(&status->shipper, &status->store), "books",
+			 books_json(&status->books), "ledger", ledger);
 	if (!root)
 		return -ENOMEM;
 	snprintf(path, sizeof(path), "%s/" STATUS_FILE_NAME, state_dir);

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "base/cleanup.h"
+#include "control/books.h"
 #include "store/shipper.h"
 #include "store/store.h"
 #include "window/window.h"
@@ -25,7 +26,7 @@ struct agent_status {
 	uint64_t last_drain_us;
 	int64_t last_drain_s; /* Unix time */
 	const char *drain_error; /* NULL when the last drain went well */
-	uint64_t ledger[LEDGER_COUNT]; /* sum since the agent started */
+	struct books books;
 	struct store_stats store;
 	struct shipper_status shipper;
 };

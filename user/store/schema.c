@@ -170,7 +170,7 @@ static int grant_roles(PGconn *conn, bool quiet)
 		err = run(conn, "wait for another migration", LOCK_SQL);
 	if (err)
 		return err;
-	result = PQexec(conn, "select pulltap.grant_roles()");
+	result = PQexec(conn, "select pulltap.grant_roles(), pulltap.grant_views()");
 	if (PQresultStatus(result) != PGRES_TUPLES_OK)
 		return complain("grant rights to roles", PQerrorMessage(conn));
 	if (!PQgetisnull(result, 0, 0) && !quiet)

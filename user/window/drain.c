@@ -244,14 +244,21 @@ static int clear_window(struct kernel *kernel, unsigned int window)
 	slot->long_keys = long_kept;
 	slot->overflow_keys = 0;
 	slot->signalled = 0;
-	__atomic_store_n(&slot->dirty, 0, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&slot->dirty, PT_SLOT_CLEAN, __ATOMIC_SEQ_CST);
 	return 0;
+}
+
+/* From here on the window is on disk: half cleared, it must not be written again. */
+static int written(struct kernel *kernel, unsigned int window)
+{
+	__atomic_store_n(&kernel->control->slot[window].dirty, PT_SLOT_WRITTEN, __ATOMIC_SEQ_CST);
+	return clear_window(kernel, window);
 }
 
 struct write_context {
 	struct spool_writer *writer;
 	int64_t start_us, end_us;
-	uint64_t keys;
+	uint64_t keys, counted;
 };
 
 static int write_record(const struct window_record *record, void *context)
@@ -266,6 +273,7 @@ static int write_record(const struct window_record *record, void *context)
 	if (bounded.last_us > write->end_us)
 		bounded.last_us = write->end_us;
 	write->keys++;
+	write->counted += record->count;
 	return spool_writer_add(write->writer, &bounded);
 }
 
@@ -284,25 +292,31 @@ static int finish_window(struct kernel *kernel, struct spool *spool, unsigned in
 	struct write_context write = {.start_us = header.start_us, .end_us = header.end_us};
 	int rc;
 
+	if (slot->dirty == PT_SLOT_WRITTEN)
+		return clear_window(kernel, window);
 	memcpy(header.agent, slot->agent, sizeof(header.agent));
 	rc = kernel_ledger(kernel, window, header.ledger);
 	if (rc)
 		return rc;
 	rc = spool_writer_new(&writer, spool, header.agent, header.sequence);
 	if (rc == -EEXIST)
-		return clear_window(kernel, window);
+		return written(kernel, window);
 	if (rc)
 		return rc;
 	write.writer = writer;
 	rc = drain_each(kernel, window, write_record, &write);
+	ret->entered += header.ledger[LEDGER_counted];
+	/* what the file holds, so that the stored books cover the way from the probe to the file */
+	header.ledger[LEDGER_counted] = write.counted;
 	rc = rc ?: spool_writer_commit(writer, &header);
 	if (rc)
 		return rc;
 	ret->swapped = true;
 	ret->sequence = header.sequence;
-	ret->keys = write.keys;
-	memcpy(ret->ledger, header.ledger, sizeof(ret->ledger));
-	return clear_window(kernel, window);
+	ret->keys += write.keys;
+	for (int i = 0; i < LEDGER_COUNT; i++)
+		ret->ledger[i] += header.ledger[i];
+	return written(kernel, window);
 }
 
 /* Hands a clean slot to the programs' next window. */
@@ -340,7 +354,7 @@ static int swap_windows(struct kernel *kernel, struct spool *spool)
 	if (rc)
 		return rc;
 	slot->end_boot_ns = now;
-	__atomic_store_n(&slot->dirty, 1, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&slot->dirty, PT_SLOT_FROZEN, __ATOMIC_SEQ_CST);
 	__atomic_store_n(&kernel->control->active, !old, __ATOMIC_SEQ_CST);
 	return 0;
 }
@@ -349,6 +363,7 @@ int drain_window(struct kernel *kernel, struct spool *spool, bool force, struct 
 {
 	int64_t start = clock_ns(CLOCK_MONOTONIC);
 	unsigned int active = kernel->control->active & 1;
+	uint64_t ledger[LEDGER_COUNT];
 	int rc;
 
 	memset(ret, 0, sizeof(*ret));
@@ -361,8 +376,8 @@ int drain_window(struct kernel *kernel, struct spool *spool, bool force, struct 
 			return rc;
 	}
 	if (!force) {
-		rc = kernel_ledger(kernel, active, ret->ledger);
-		if (rc || !ret->ledger[LEDGER_seen])
+		rc = kernel_ledger(kernel, active, ledger);
+		if (rc || !ledger[LEDGER_seen])
 			return rc;
 	}
 	rc = swap_windows(kernel, spool);

@@ -19,7 +19,9 @@ struct drain_result {
 	bool swapped; /* false: the window was empty and goes on */
 	uint64_t sequence;
 	uint64_t keys;
+	/* counted is the sum of the keys' counts, as the file has it */
 	uint64_t ledger[LEDGER_COUNT];
+	uint64_t entered; /* what the kernel's own ledger says that it counted */
 	uint64_t took_us;
 };
 

@@ -37,6 +37,21 @@ int64_t ledger_imbalance(const uint64_t ledger[LEDGER_COUNT])
 			 ledger_sum(ledger, LEDGER_KIND_LOST));
 }
 
+static const char *const advice[LEDGER_COUNT] = {
+	[LEDGER_lost_map_full] = "raise --max-keys",
+	[LEDGER_lost_no_memory] = "give the node memory",
+	[LEDGER_lost_busy] = "nothing; report it if it grows",
+	[LEDGER_lost_scratch] = "report it",
+	[LEDGER_lost_fault] = "keep the registry off swap",
+	[LEDGER_lost_layout] = "report the binary that `pulltap doctor` names",
+	[LEDGER_lost_internal] = "`pulltap uninstall`, then `pulltap run`",
+};
+
+const char *ledger_advice(unsigned int index)
+{
+	return index < LEDGER_COUNT && advice[index] ? advice[index] : "";
+}
+
 const char *op_name(enum pt_op op)
 {
 	return (unsigned int)op < PT_OP_COUNT ? op_names[op] : "unknown";

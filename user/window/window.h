@@ -43,6 +43,9 @@ uint64_t ledger_sum(const uint64_t ledger[LEDGER_COUNT], enum ledger_kind kind);
 /* seen - (counted + filtered + lost); 0 when the books balance. */
 int64_t ledger_imbalance(const uint64_t ledger[LEDGER_COUNT]);
 
+/* What to do about a loss, as a sentence without its full stop; "" for other counters. */
+const char *ledger_advice(unsigned int index);
+
 /* "get", "head", ...; "unknown" outside the enum. */
 const char *op_name(enum pt_op op);
 

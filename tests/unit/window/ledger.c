@@ -13,6 +13,9 @@ static void every_counter_has_name_help_and_place(void **state)
 		assert_non_null(ledger_fields[i].name);
 		assert_true(ledger_fields[i].help[0] != 0);
 	}
+	for (unsigned int i = 0; i <= LEDGER_COUNT; i++)
+		assert_int_equal(*ledger_advice(i) != 0,
+				 i < LEDGER_COUNT && ledger_fields[i].kind == LEDGER_KIND_LOST);
 	ledger.lost_fault = 7;
 	assert_int_equal(values[LEDGER_lost_fault], 7);
 	assert_string_equal(ledger_fields[LEDGER_lost_fault].name, "lost_fault");

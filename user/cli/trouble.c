@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: MIT */
+#include "cli/trouble.h"
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "window/window.h"
+
+/* Failures in a row that are no news: a database that restarts, about twenty seconds. */
+#define PATIENCE 10
+
+static json_int_t number(const json_t *object, const char *key)
+{
+	return json_integer_value(json_object_get(object, key));
+}
+
+__attribute__((format(printf, 3, 4))) static void add(json_t *found, const char *advice,
+						      const char *format, ...)
+{
+	char what[1024];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(what, sizeof(what), format, args);
+	va_end(args);
+	/* jansson refuses what is no UTF-8, and a server's words may be anything */
+	for (char *p = what; *p; p++)
+		if ((unsigned char)*p >= 0x80)
+			*p = '?';
+	json_array_append_new(found, json_pack("{s:s, s:s}", "what", what, "advice", advice));
+}
+
+static const char *text_time(char buf[32], json_int_t unix_s)
+{
+	time_t when = unix_s;
+	struct tm tm;
+
+	gmtime_r(&when, &tm);
+	strftime(buf, 32, "%Y-%m-%d %H:%M:%S UTC", &tm);
+	return buf;
+}
+
+static void find_imbalance(const json_t *agent, json_t *found)
+{
+	const json_t *books = json_object_get(agent, "books");
+	json_int_t windows = number(books, "unbalanced_windows");
+	char when[32];
+
+	if (windows)
+		add(found, "please report it; pulltap.unbalanced has every such window",
+		    "the books do not balance in %" JSON_INTEGER_FORMAT
+		    " windows, last in window %" JSON_INTEGER_FORMAT
+		    " at %s, by %" JSON_INTEGER_FORMAT " hits",
+		    windows, number(books, "last_unbalanced_sequence"),
+		    text_time(when, number(books, "last_unbalanced")),
+		    number(books, "last_difference"));
+}
+
+/* Since the agent started, and in the window that is in use now. */
+static void find_losses(const json_t *status, json_t *found)
+{
+	const json_t *agent = json_object_get(status, "agent");
+	const json_t *before = json_object_get(agent, "ledger");
+	const json_t *now = json_object_get(json_object_get(status, "window"), "ledger");
+	json_int_t last = number(json_object_get(agent, "books"), "last_loss");
+	char when[32];
+
+	for (unsigned int i = 0; i < LEDGER_COUNT; i++) {
+		const char *name = ledger_fields[i].name;
+		json_int_t current = number(now, name), count = current + number(before, name);
+
+		if (ledger_fields[i].kind == LEDGER_KIND_LOST && count)
+			add(found, ledger_advice(i),
+			    "%" JSON_INTEGER_FORMAT " hits lost, %s: %s; %s", count, name,
+			    ledger_fields[i].help,
+			    current || !last ? "now" : text_time(when, last));
+	}
+}
+
+static void find_sites(const json_t *status, json_t *found)
+{
+	const json_t *site;
+	size_t i;
+
+	json_array_foreach(json_object_get(status, "sites"), i, site)
+	{
+		const char *registry = json_string_value(json_object_get(site, "registry"));
+
+		if (json_is_true(json_object_get(site, "off")))
+			add(found, "please report the binary; `pulltap doctor` names it",
+			    "a probe of registry %s is off: the binary's layout was not understood",
+			    registry ?: "?");
+	}
+}
+
+static void find_shipping(const json_t *agent, json_t *found)
+{
+	const json_t *shipping = json_object_get(agent, "shipping");
+	const char *error =
+		json_string_value(json_object_get(json_object_get(agent, "windows"), "error"));
+	const char *state = json_string_value(json_object_get(shipping, "state")) ?: "";
+	const char *said = json_string_value(json_object_get(shipping, "last_error"));
+	bool refused =
+		!strcmp(state, "schema") || !strcmp(state, "denied") || !strcmp(state, "spool");
+	json_int_t aside = number(shipping, "put_aside");
+
+	if (error)
+		add(found, "make room in --state-dir, or make it writable",
+		    "windows can't be written: %s; counts stay in the kernel", error);
+	if (aside)
+		add(found, "look at the reasons beside the files in spool/bad",
+		    "%" JSON_INTEGER_FORMAT " damaged window files were put aside", aside);
+	if (refused || number(shipping, "failures") > PATIENCE)
+		add(found, "windows wait in the spool, nothing is lost; see `pulltap doctor`",
+		    "the database takes no windows (%s): %s", state, said ?: "");
+}
+
+json_t *trouble_find(const json_t *status)
+{
+	const json_t *agent = json_object_get(status, "agent");
+	json_t *found = json_array();
+
+	if (!found)
+		return NULL;
+	find_imbalance(agent, found);
+	find_losses(status, found);
+	find_sites(status, found);
+	if (json_object_get(json_object_get(status, "window"), "error"))
+		add(found, "see `pulltap doctor`", "the kernel's maps can't be read");
+	if (!json_is_true(json_object_get(status, "counting")))
+		add(found, "`pulltap on`",
+		    "counting is switched off (mask %" JSON_INTEGER_FORMAT ")",
+		    number(status, "off_mask"));
+	if (json_is_true(json_object_get(agent, "running")))
+		find_shipping(agent, found);
+	else
+		add(found, "start `pulltap run`",
+		    "no agent runs: probes go on counting, nothing is shipped");
+	return found;
+}

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What a stranger at three in the morning has to see first: everything in a status that needs a
+ * person, the worst first. Pure: reads the JSON that status_gather() made.
+ */
+#ifndef PULLTAP_CLI_TROUBLE_H
+#define PULLTAP_CLI_TROUBLE_H
+
+#include <jansson.h>
+
+/*
+ * A new array of {"what": sentence, "advice": what to do about it}; empty when all is well. Texts
+ * may hold what a server said: print them escaped. NULL: out of memory.
+ */
+json_t *trouble_find(const json_t *status);
+
+#endif
