@@ -17,4 +17,10 @@
  */
 must_check int uprobe_attach(int program_fd, int file_fd, uint64_t file_offset, uint64_t cookie);
 
+/*
+ * The event alone, attached to nothing yet: a descriptor, -EACCES where the kernel wants more
+ * rights for it. A path that does not exist asks for the rights and leaves no trace.
+ */
+must_check int uprobe_event(const char *path, uint64_t file_offset);
+
 #endif

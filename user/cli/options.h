@@ -22,6 +22,7 @@ struct options {
 	const char *bpffs; /* where programs and maps are pinned */
 	const char *registry; /* registry name for targets found by themselves; NULL: by binary */
 	const char *node; /* node name; NULL: host name */
+	const char *user; /* to become after the start; NULL: stay who we are */
 	const char *targets[OPTIONS_TARGETS]; /* NAME=PID|EXE|CONTAINER */
 	unsigned int targets_count;
 	unsigned int window_s;

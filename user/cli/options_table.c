@@ -145,6 +145,15 @@ const struct option_row option_table[OPTION_ROWS] = {
 			"given again",
 	},
 	{
+		.name = "user",
+		.argument = "NAME",
+		.kind = OPTION_NAME,
+		.offset = offsetof(struct options, user),
+		.unset = "the user that starts it",
+		.commands = RUN,
+		.help = "user (name or number) that the agent becomes once its folders are ready",
+	},
+	{
 		.name = "window",
 		.argument = "SECONDS",
 		.seconds = true,

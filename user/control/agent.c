@@ -18,6 +18,7 @@
 #include "attach/kernel.h"
 #include "attach/sites.h"
 #include "base/log.h"
+#include "control/privileges.h"
 #include "control/status_file.h"
 #include "control/takeover.h"
 #include "store/embedded.h"
@@ -41,8 +42,8 @@ struct agent {
 	struct follow *follow;
 	struct embedded *embedded;
 	struct ring_buffer *events;
-	int lock_fd, epoll_fd, signal_fd, window_fd, tick_fd;
-	bool ended, remove, swap_asked, rescan, uses_embedded;
+	int lock_fd, epoll_fd, signal_fd, window_fd, tick_fd, helper_fd;
+	bool ended, failed, remove, swap_asked, rescan, uses_embedded;
 	char node[65];
 	char drain_error[128];
 	time_t last_swap_s, last_scan_s;
@@ -194,14 +195,24 @@ static int open_follow(struct agent *agent)
 	agent->events = ring_buffer__new(agent->kernel->events_fd, on_event, agent, NULL);
 	if (!agent->events)
 		return -errno;
-	rc = watch_fd(agent, ring_buffer__epoll_fd(agent->events));
+	return watch_fd(agent, ring_buffer__epoll_fd(agent->events));
+}
+
+/* Everything that needs rights happens here, with one thread; see privileges.h. */
+static int open_kernel(struct agent *agent)
+{
+	const struct options *options = agent->options;
+	int rc = takeover_kernel(options, agent->spool, agent->lock_fd, &agent->kernel);
+
 	if (rc)
 		return rc;
+	agent->kernel->control->agent_pid = (uint32_t)getpid();
 	rc = kernel_watch_execs(agent->kernel);
 	if (rc)
 		log_warn("new processes are found by scanning only", "error=\"%s\" every_s=%d",
 			 strerror(-rc), SCAN_S);
-	return 0;
+	rc = privileges_drop(&agent->helper_fd);
+	return rc || agent->helper_fd < 0 ? rc : watch_fd(agent, agent->helper_fd);
 }
 
 static void drain(struct agent *agent, bool force)
@@ -325,6 +336,14 @@ static void on_signal(struct agent *agent)
 		 agent->remove ? "removed" : "kept");
 }
 
+/* Without it no registry that starts later is counted: end, so that whoever watches starts anew. */
+static void on_helper_end(struct agent *agent)
+{
+	log_error("the helper process has ended, so does the agent; probes stay", "pins=%s",
+		  agent->options->bpffs);
+	agent->ended = agent->failed = true;
+}
+
 static void loop(struct agent *agent)
 {
 	struct epoll_event events[8];
@@ -341,6 +360,8 @@ static void loop(struct agent *agent)
 				on_tick(agent);
 			else if (fd == agent->signal_fd)
 				on_signal(agent);
+			else if (fd == agent->helper_fd)
+				on_helper_end(agent);
 			else if (ring_buffer__consume(agent->events) < 0)
 				agent->rescan = true;
 		}
@@ -357,14 +378,15 @@ static int open_all(struct agent *agent)
 	int rc = open_loop(agent);
 
 	rc = rc ?: takeover_lock(agent->options->bpffs, &agent->lock_fd);
+	rc = rc ?: privileges_become_user(agent->options, agent->lock_fd);
 	rc = rc ?: open_spool(agent);
-	rc = rc ?: takeover_kernel(agent->options, agent->spool, agent->lock_fd, &agent->kernel);
-	if (rc)
-		return rc;
-	agent->kernel->control->agent_pid = (uint32_t)getpid();
-	rc = drain_begin(agent->kernel, agent->spool);
+	rc = rc ?: open_kernel(agent);
+	rc = rc ?: drain_begin(agent->kernel, agent->spool);
 	rc = rc ?: open_database(agent);
-	return rc ?: open_follow(agent);
+	rc = rc ?: open_follow(agent);
+	if (!rc)
+		privileges_seal(agent->uses_embedded);
+	return rc;
 }
 
 /* Probes go first, then the last counts leave the kernel, then the maps go. */
@@ -402,9 +424,9 @@ static void close_all(struct agent *agent)
 	kernel_free(&agent->kernel);
 	spool_free(&agent->spool);
 	embedded_stop(&agent->embedded);
-	for (int i = 0; i < 5; i++) {
-		const int fds[] = {agent->lock_fd, agent->epoll_fd, agent->signal_fd,
-				   agent->window_fd, agent->tick_fd};
+	for (int i = 0; i < 6; i++) {
+		const int fds[] = {agent->lock_fd,   agent->epoll_fd, agent->signal_fd,
+				   agent->window_fd, agent->tick_fd,  agent->helper_fd};
 
 		if (fds[i] >= 0)
 			close(fds[i]);
@@ -425,6 +447,7 @@ int agent_run(const struct options *options)
 		.signal_fd = -1,
 		.window_fd = -1,
 		.tick_fd = -1,
+		.helper_fd = -1,
 		.last_swap_s = boot_s(),
 		.last_scan_s = boot_s(),
 	};
@@ -447,7 +470,7 @@ int agent_run(const struct options *options)
 			 agent->node, options->window_s, options->bpffs);
 		write_status(agent);
 		loop(agent);
-		rc = close_kernel(agent);
+		rc = close_kernel(agent) ?: agent->failed;
 	} else {
 		log_error("the agent could not start", "error=\"%s\"", strerror(-rc));
 	}

@@ -6,6 +6,8 @@
 #include <limits.h>
 #include <string.h>
 
+#include "base/helper.h"
+
 #define CONTAINER_ID_LENGTH (PROCESS_CONTAINER_ID - 1)
 /* One line per cgroup v1 hierarchy, each at most PATH_MAX; real ones have 14 short lines. */
 #define CGROUP_BYTES 16384
@@ -92,10 +94,20 @@ static int read_entry(int proc, pid_t pid, const char *name, char *ret, size_t s
 	return 0;
 }
 
+static int open_program(int proc, pid_t pid, int flags, int *ret_fd)
+{
+	int err = open_entry(proc, pid, "exe", flags, ret_fd);
+
+	if (!helper_may(err))
+		return err;
+	*ret_fd = helper_open_program(pid);
+	return *ret_fd < 0 ? *ret_fd : 0;
+}
+
 int process_binary(int proc, pid_t pid, struct file_identity *ret)
 {
 	_cleanup_close_ int fd = -1;
-	int err = open_entry(proc, pid, "exe", O_PATH, &fd);
+	int err = open_program(proc, pid, O_PATH, &fd);
 
 	return err ? err : file_identity_read(fd, ret);
 }
@@ -103,20 +115,36 @@ int process_binary(int proc, pid_t pid, struct file_identity *ret)
 int process_open_binary(int proc, pid_t pid, int *ret_fd)
 {
 	/* a container may put a FIFO there in a fake /proc of its own: never wait for a writer */
-	return open_entry(proc, pid, "exe", O_RDONLY | O_NONBLOCK | O_NOCTTY, ret_fd);
+	return open_program(proc, pid, O_RDONLY | O_NONBLOCK | O_NOCTTY, ret_fd);
+}
+
+/* The link's text. A descriptor's own link has the same as the link it was opened through. */
+static ssize_t read_link(int proc, pid_t pid, char *ret, unsigned int size)
+{
+	_cleanup_close_ int fd = -1;
+	char path[64];
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "%d/exe", (int)pid);
+	n = readlinkat(proc, path, ret, size);
+	if (n >= 0 || !helper_may(-errno))
+		return n < 0 ? -errno : n;
+	fd = helper_open_program(pid);
+	if (fd < 0)
+		return fd;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	n = readlink(path, ret, size);
+	return n < 0 ? -errno : n;
 }
 
 int process_exe(int proc, pid_t pid, char *ret, unsigned int size)
 {
 	static const char deleted[] = " (deleted)";
 	size_t tail = sizeof(deleted) - 1;
-	char path[64];
-	ssize_t n;
+	ssize_t n = read_link(proc, pid, ret, size);
 
-	snprintf(path, sizeof(path), "%d/exe", (int)pid);
-	n = readlinkat(proc, path, ret, size);
 	if (n < 0)
-		return -errno;
+		return (int)n;
 	if ((size_t)n >= size)
 		return -ENAMETOOLONG;
 	ret[n] = 0;

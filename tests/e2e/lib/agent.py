@@ -16,6 +16,9 @@ from .proc import (Failed, Folder, Process, REPOSITORY_ROOT, clean_environment, 
 
 BPFFS = "/sys/fs/bpf"
 BINARY = os.environ.get("PULLTAP", os.path.join(REPOSITORY_ROOT, "build", "pulltap"))
+# Every agent as an unprivileged user behind its filter of system calls: `make test-sandbox`.
+SANDBOX = os.environ.get("PULLTAP_TEST_SANDBOX") == "1"
+SANDBOX_USER = "nobody"
 
 
 def ensure_bpffs():
@@ -65,6 +68,8 @@ class Agent:
         if target is not None:
             self.arguments += ["--target", f"{registry}={target}"]
         self.arguments += list(arguments)
+        if SANDBOX and "--user" not in self.arguments:
+            self.arguments += ["--user", SANDBOX_USER]
         self.wait_ready = wait_ready
         ensure_bpffs()
         opened(self)

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Three acts need rights that the agent gives up once it counts: opening the program of another
+ * user's process, attaching a probe, switching on the kernel's run time statistics. A helper
+ * process that keeps those rights does them on request (control/helper_process.h); it is asked only
+ * where the kernel has refused the caller itself. One thread: the agent's main one.
+ */
+#ifndef PULLTAP_BASE_HELPER_H
+#define PULLTAP_BASE_HELPER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/cleanup.h"
+
+/* From now on the helper at the other end of that socket is asked; -1: nobody is. */
+void helper_use(int socket);
+
+/* Was the caller refused (rc is -EACCES or -EPERM), and is there a helper to ask? */
+bool helper_may(int rc);
+
+/*
+ * Each returns a descriptor, the caller's; -errno of the act itself; -EPIPE when the helper has
+ * ended. What the first opens is for reading.
+ */
+must_check int helper_open_program(pid_t pid);
+must_check int helper_attach(int program_fd, int file_fd, uint64_t file_offset, uint64_t cookie);
+must_check int helper_measure(void); /* statistics are on until the descriptor is closed */
+
+/* What goes through the socket, one packet each way. */
+
+enum helper_act { HELPER_OPEN_PROGRAM, HELPER_ATTACH, HELPER_MEASURE };
+
+#define HELPER_FDS 2
+
+struct helper_request {
+	uint32_t act;
+	int32_t pid; /* HELPER_OPEN_PROGRAM */
+	uint64_t file_offset; /* HELPER_ATTACH, as the rest, with the two descriptors in order */
+	uint64_t cookie;
+};
+
+must_check int helper_send(int socket, const void *data, size_t size, const int *fds,
+			   unsigned int fds_count);
+
+/*
+ * fds has room for HELPER_FDS; what came is the caller's. -EPIPE when the other end has gone,
+ * -EBADMSG for a packet of another size.
+ */
+must_check int helper_receive(int socket, void *data, size_t size, int *fds,
+			      unsigned int *ret_fds_count);
+
+#endif

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT */
+#include "control/helper_process.h"
+
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <fcntl.h>
+
+#include "attach/uprobe.h"
+#include "base/helper.h"
+
+static int open_program(pid_t pid)
+{
+	char path[64];
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/exe", pid);
+	/* a container may put a FIFO there in a fake /proc of its own: never wait for a writer */
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	return fd < 0 ? -errno : fd;
+}
+
+static int act(const struct helper_request *request, const int *fds, unsigned int fds_count)
+{
+	int fd;
+
+	switch (request->act) {
+	case HELPER_OPEN_PROGRAM:
+		return open_program(request->pid);
+	case HELPER_ATTACH:
+		if (fds_count != HELPER_FDS)
+			return -EINVAL;
+		return uprobe_attach(fds[0], fds[1], request->file_offset, request->cookie);
+	case HELPER_MEASURE:
+		fd = bpf_enable_stats(BPF_STATS_RUN_TIME);
+		return fd < 0 ? -errno : fd;
+	default:
+		return -EINVAL;
+	}
+}
+
+_Noreturn void helper_serve(int socket)
+{
+	struct helper_request request;
+	unsigned int fds_count;
+	int fds[HELPER_FDS];
+
+	for (;;) {
+		int32_t result;
+		int rc = helper_receive(socket, &request, sizeof(request), fds, &fds_count);
+		int fd;
+
+		if (rc)
+			_exit(rc == -EPIPE ? 0 : 1);
+		fd = act(&request, fds, fds_count);
+		result = fd < 0 ? fd : 0;
+		rc = helper_send(socket, &result, sizeof(result), &fd, fd < 0 ? 0 : 1);
+		if (fd >= 0)
+			close(fd);
+		while (fds_count)
+			close(fds[--fds_count]);
+		if (rc)
+			_exit(rc == -EPIPE ? 0 : 1);
+	}
+}
