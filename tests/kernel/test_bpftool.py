@@ -5,9 +5,9 @@ import pytest
 
 import watching
 from watching import Watch, bpftool, dump_map
-from test_load import Load
 
 from lib.agent import pulltap
+from lib.hits import Load
 
 
 @pytest.fixture

@@ -3,14 +3,16 @@
 the log and in the database."""
 
 import json
+import re
+import uuid
 
 import pytest
 
 import watching
 from watching import Watch, bpftool, run, until
-from test_load import Load, wait_shipped
 
 from lib.agent import BINARY
+from lib.hits import Load, wait_shipped
 
 
 @pytest.fixture
@@ -29,8 +31,7 @@ def begin():
 
     yield start
     for watch in watches:
-        watch.agent.close()
-        watch.postgres.close()
+        watch.abandon()
 
 
 def ask(watch, command, *more):
@@ -114,15 +115,21 @@ def test_status_without_an_agent_says_so_first(begin):
     assert code == 1 and text.startswith("TROUBLE    no agent runs"), text
 
 
+def stream_of(watch):
+    """The uuid that each slot of the control map begins with."""
+    return uuid.UUID(watch.postgres.value("select agent from pulltap.windows limit 1")).bytes
+
+
 def leave_half_cleared(watch):
     """What an agent leaves that dies while it clears a window: the programs use the other one, a
     key is gone already, the counters are not."""
     bpffs = watch.agent.bpffs
     entry, = json.loads(bpftool("-j", "map", "dump", "pinned", f"{bpffs}/control").stdout)
     control = bytearray(int(byte, 16) for byte in entry["value"])
+    slots = [found.start() for found in re.finditer(re.escape(stream_of(watch)), bytes(control))]
     active = control[4]
     control[4] = 1 - active
-    control[32 + 64 * active + 40] = 2  # enum pt_slot_state
+    control[slots[active] + 40] = 2  # pt_slot.dirty, PT_SLOT_WRITTEN
     counts = f"{bpffs}/window_{active}/counts"
     key = json.loads(bpftool("-j", "map", "dump", "pinned", counts).stdout)[0]["key"]
     bpftool("map", "delete", "pinned", counts, "key", *key)
