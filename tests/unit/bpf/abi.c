@@ -25,9 +25,13 @@ static void values_have_the_sizes_the_maps_were_made_for(void **state)
 	assert_packed(struct pt_ledger, LEDGER_COUNT * sizeof(uint64_t));
 	assert_packed(struct pt_slot, 16 + 3 * 8 + 6 * 4);
 	assert_packed(struct pt_control, 8 + 3 * 8 + 2 * sizeof(struct pt_slot) + 4 * 4);
-	assert_packed(struct pt_site, 4 + 4 + 2 * 8 + 104 + 4 * 8);
+	assert_packed(struct pt_site, 4 + 4 + 2 * 8 + 104 + 4 * 8 + 2 * 8);
 	assert_packed(struct pt_registry, 64);
 	assert_packed(struct pt_event, 8);
+	assert_packed(enum pt_op, 1);
+	assert_packed(enum pt_go_abi, 1);
+	assert_packed(enum pt_go_map, 1);
+	assert_packed(enum pt_go_hook, 1);
 	assert_packed(struct pt_hint, 8 + PT_LONG_TAG + 4);
 }
 
