@@ -34,9 +34,6 @@
 #define PT_LONG_TAG 132
 #define PT_LONG_DIGEST 136
 
-/* An enum in one byte of a key or value: bpftool prints its name. */
-#define PT_BYTE __attribute__((packed))
-
 /* What was done to a manifest. Stored in spool files: append only. */
 enum pt_op {
 	PT_OP_NONE = 0, /* no such op: keys never hold it */
@@ -46,12 +43,17 @@ enum pt_op {
 	PT_OP_DELETE = 4, /* DELETE, 202 */
 	PT_OP_HINTED_GET =
 		5, /* GET by digest that follows this peer's HEAD of tag: a pull of tag */
+	/*
+	 * Never in a key: a window's record of the time that counting was switched off. Registry:
+	 * "" is all of them; tag: the source; repository: who; count: milliseconds.
+	 */
+	PT_OP_OFF = 6,
 	PT_OP_COUNT,
-} PT_BYTE;
+};
 
 struct pt_key {
 	__u32 registry; /* index into the registries map */
-	enum pt_op op;
+	__u8 op; /* enum pt_op */
 	__u8 zero[3];
 	char repository[PT_SHORT_REPOSITORY];
 	char tag[PT_SHORT_TAG]; /* empty: the request named a digest */
@@ -66,7 +68,7 @@ struct pt_key {
 
 struct pt_long_key {
 	__u32 registry;
-	enum pt_op op;
+	__u8 op;
 	__u8 zero[3];
 	char repository[PT_LONG_REPOSITORY];
 	char tag[PT_LONG_TAG];
@@ -147,6 +149,21 @@ struct pt_slot {
 	__u32 long_keys;
 	__u32 overflow_keys;
 	__u32 signalled; /* an early swap was asked for */
+	__u32 off_mask; /* enum pt_off: who had counting switched off during this window */
+};
+
+/* A time in CLOCK_BOOTTIME nanoseconds; since_ns == 0: none. */
+struct pt_span {
+	__u64 since_ns;
+	__u64 until_ns; /* 0: not over yet, or nobody knows */
+};
+
+/* What a source of the kill switch said last, for `pulltap status` and bpftool. */
+#define PT_OFF_SOURCES 7
+struct pt_word {
+	char who[2][64]; /* who said on, and who said off: a user, a file, a row */
+	__u64 at_us; /* since when it says so, Unix time */
+	__u32 off;
 	__u32 zero;
 };
 
@@ -161,6 +178,10 @@ struct pt_control {
 	__u32 short_keys_signal; /* number of keys at which the programs ask for a swap */
 	__u32 long_keys_signal;
 	__u32 hint_seconds; /* how long a HEAD is remembered; 0 = not at all */
+	struct pt_span off; /* the last time counting was switched off, until it is recorded */
+	struct pt_word words[PT_OFF_SOURCES]; /* by the number of the source's bit */
+	__u32 attaches; /* how many so far, over all sites */
+	__u32 zero;
 };
 
 /* The kill switch: any bit set means off. Its own map, so that bpftool can write it by hand. */
@@ -170,7 +191,8 @@ enum pt_off {
 	PT_OFF_DATABASE = 4,
 	PT_OFF_REDIS = 8,
 	PT_OFF_SIGNAL = 16,
-	PT_OFF_GUARD = 32,
+	PT_OFF_GUARD = 32, /* kept free: the guard switches single targets off, pt_site.off */
+	PT_OFF_HAND = 64, /* for people with bpftool; every other bit works as well */
 };
 
 /* A registry as the database knows it; several binaries and processes may be one registry. */
@@ -180,31 +202,40 @@ struct pt_registry {
 };
 
 /* How a probed site's arguments and structs lie. */
-enum pt_go_abi { PT_GO_ABI_REGISTER = 1, PT_GO_ABI_STACK = 2 } PT_BYTE;
-enum pt_go_map { PT_GO_MAP_BUCKETS = 1, PT_GO_MAP_SWISS = 2, PT_GO_MAP_SWISS_SPLIT = 3 } PT_BYTE;
+enum pt_go_abi { PT_GO_ABI_REGISTER = 1, PT_GO_ABI_STACK = 2 };
+enum pt_go_map { PT_GO_MAP_BUCKETS = 1, PT_GO_MAP_SWISS = 2, PT_GO_MAP_SWISS_SPLIT = 3 };
 enum pt_go_hook {
 	PT_GO_HOOK_HTTP1 = 1, /* net/http.(*response).finishRequest */
 	PT_GO_HOOK_HTTP2 = 2, /* (*responseWriter).handlerDone, request behind a pointer */
 	PT_GO_HOOK_HTTP2_INLINE = 3, /* the same from Go 1.27 on, request inside the struct */
-} PT_BYTE;
+};
 
-/* One probed instruction; the index is the probe's cookie. */
+/* Why a single target is off: bits of pt_site.off. */
+enum pt_site_off {
+	PT_SITE_OFF_LAYOUT = 1, /* canaries failed; set by the programs */
+	PT_SITE_OFF_GUARD = 2, /* its probes cost more than their budget */
+	PT_SITE_OFF_FLAG = 4, /* the database's flag of this registry */
+};
+
+/* One probed instruction. The probe's cookie is its index and, from bit 32 on, its attach. */
 #define PT_SITES 256
 struct pt_site {
 	__u32 registry;
-	enum pt_go_abi go_abi;
-	enum pt_go_map go_map;
-	enum pt_go_hook hook;
-	__u8 off; /* set when canaries failed */
-	__u64 hits; /* every one that is in the books */
+	__u8 go_abi;
+	__u8 go_map;
+	__u8 hook;
+	__u8 off; /* enum pt_site_off */
+	__u64 hits;
 	__u64 layout_failures;
 	char symbol[104];
 	__u64 device;
 	__u64 inode;
 	__u64 file_offset;
 	__u64 build; /* hash of the build id: an inode may get other bytes */
-	__u64 counted; /* hits that made or raised a count */
-	__u64 restarts; /* hits that were no reply: the function started over on a larger stack */
+	struct pt_span off_span; /* the last time it was off */
+	__u32 off_was; /* and why: what off held then */
+	__u32 attach; /* which attach counts: a probe that is being removed may fire on for a while
+		       */
 };
 
 /* Rare wake-ups of the agent, through a ring buffer. */

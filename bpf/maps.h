@@ -18,10 +18,14 @@ struct {
 	__type(value, struct pt_control);
 } control SEC(".maps");
 
-/* The kill switch: a bit mask of enum pt_off. */
+/*
+ * The kill switch: a bit mask of enum pt_off. Memory mapped by the agent, which so sets a bit
+ * without losing another's, and sees what bpftool wrote without a system call.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_MMAPABLE);
 	__type(key, __u32);
 	__type(value, __u32);
 } off SEC(".maps");
@@ -29,6 +33,7 @@ struct {
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, PT_SITES);
+	__uint(map_flags, BPF_F_MMAPABLE);
 	__type(key, __u32);
 	__type(value, struct pt_site);
 } sites SEC(".maps");

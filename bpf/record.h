@@ -11,18 +11,41 @@
 
 enum pt_method { PT_METHOD_OTHER, PT_METHOD_GET, PT_METHOD_HEAD, PT_METHOD_PUT, PT_METHOD_DELETE };
 
+/* A hit that finds counting switched off tells when that was, in case no agent runs that knows. */
+static __noinline void note_off(__u32 mask)
+{
+	__u64 now_ns = bpf_ktime_get_boot_ns();
+	struct pt_control *c;
+	struct pt_slot *slot;
+	__u32 zero = 0;
+
+	c = bpf_map_lookup_elem(&control, &zero);
+	if (!c)
+		return;
+	slot = &c->slot[c->active & 1];
+	if (!slot->off_mask)
+		slot->off_mask = mask;
+	__sync_val_compare_and_swap(&c->off.since_ns, 0, now_ns);
+	c->off.until_ns = now_ns;
+}
+
 /*
- * Opens a hit: false when counting is switched off or nothing is set up, and then nothing was
- * counted. The window is read once here and nowhere else.
+ * Opens a hit: false when counting is switched off, nothing is set up or the probe is a former one,
+ * and then nothing was counted. The window is read once here and nowhere else.
  */
 static __always_inline bool hit_begin(struct hit *hit, void *ctx)
 {
-	__u32 zero = 0, site_index = (__u32)bpf_get_attach_cookie(ctx), window;
+	__u64 cookie = bpf_get_attach_cookie(ctx);
+	__u32 zero = 0, site_index = (__u32)cookie, window;
 	__u32 *off_mask = bpf_map_lookup_elem(&off, &zero);
 	void *ledger;
 
-	if (!off_mask || *off_mask)
+	if (!off_mask)
 		return false;
+	if (*off_mask) {
+		note_off(*off_mask);
+		return false;
+	}
 	hit->control = bpf_map_lookup_elem(&control, &zero);
 	if (!hit->control)
 		return false;
@@ -36,7 +59,8 @@ static __always_inline bool hit_begin(struct hit *hit, void *ctx)
 		return false;
 	hit->site_index = site_index;
 	hit->site = bpf_map_lookup_elem(&sites, &site_index);
-	return true;
+	/* else the probe that took this one's place counts the reply */
+	return !hit->site || hit->site->attach == (__u32)(cookie >> 32);
 }
 
 /* Closes it: the one place where a hit is entered in the books. */
@@ -47,16 +71,16 @@ static __always_inline void hit_end(struct hit *hit, __u32 outcome)
 	if (!hit->site)
 		return;
 	__sync_fetch_and_add(&hit->site->hits, 1);
-	if (outcome == LEDGER(counted))
-		__sync_fetch_and_add(&hit->site->counted, 1);
-	else if (outcome == LEDGER(filtered_stack_growth))
-		__sync_fetch_and_add(&hit->site->restarts, 1);
 	if (outcome == LEDGER(lost_layout)) {
 		__u64 failures = __sync_fetch_and_add(&hit->site->layout_failures, 1) + 1;
 
 		/* a stray one may be a reused struct; a sixteenth of all hits is a wrong layout */
-		if (failures >= 16 && failures * 16 > hit->site->hits)
-			hit->site->off = 1;
+		if (failures >= 16 && failures * 16 > hit->site->hits) {
+			hit->site->off |= PT_SITE_OFF_LAYOUT;
+			hit->site->off_was = PT_SITE_OFF_LAYOUT;
+			hit->site->off_span.since_ns = bpf_ktime_get_boot_ns();
+			hit->site->off_span.until_ns = 0;
+		}
 	}
 }
 

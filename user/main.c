@@ -17,7 +17,7 @@ static const struct {
 	{"doctor", command_doctor, "can this machine be observed, and if not what to do"},
 	{"migrate", command_migrate, "bring the database to this version's schema"},
 	{"on", command_on, "count again after off"},
-	{"off", command_off, "stop counting at once"},
+	{"off", command_off, "stop counting at once and remove the probes"},
 	{"uninstall", command_uninstall, "remove probes, programs and maps from the kernel"},
 };
 

@@ -147,6 +147,12 @@ static void *work(void *context)
 	return NULL;
 }
 
+struct kept {
+	struct kernel *kernel;
+	const char *registry;
+	bool ended;
+};
+
 static int attach_self(struct kernel *kernel, const char *registry)
 {
 	struct binary binary = {.build_id = "load", .go_map = PT_GO_MAP_BUCKETS, .sites_count = 1};
@@ -162,6 +168,19 @@ static int attach_self(struct kernel *kernel, const char *registry)
 					       .file_offset = probed_file_offset(),
 					       .symbol = "probed_reply"};
 	return sites_has(kernel, &binary) ? 1 : sites_attach(kernel, &binary, fd, registry);
+}
+
+/* What an agent does for a registry: the probe comes back when counting is switched on again. */
+static void *keep_attached(void *context)
+{
+	struct kept *kept = context;
+
+	while (!__atomic_load_n(&kept->ended, __ATOMIC_RELAXED)) {
+		if (!*kept->kernel->off && attach_self(kept->kernel, kept->registry) < 0)
+			fputs("load: the probe does not come back\n", stderr);
+		usleep(10000);
+	}
+	return NULL;
 }
 
 /* The link lives as long as this process. */
@@ -184,7 +203,9 @@ int main(int argc, char **argv)
 {
 	_cleanup_(kernel_free) struct kernel *kernel = NULL;
 	struct load load = {.rate = argc > 6 ? strtoull(argv[6], NULL, 10) : 0};
+	struct kept kept = {.registry = argc > 2 ? argv[2] : ""};
 	struct worker *workers;
+	pthread_t keeper;
 	int rc = 0;
 
 	if (argc < 6) {
@@ -211,8 +232,14 @@ int main(int argc, char **argv)
 		if (pthread_create(&workers[i].thread, NULL, work, &workers[i]))
 			return 1;
 	}
+	kept.kernel = kernel;
+	if (kernel && pthread_create(&keeper, NULL, keep_attached, &kept))
+		return 1;
 	for (unsigned int i = 0; i < load.threads; i++)
 		pthread_join(workers[i].thread, NULL);
+	__atomic_store_n(&kept.ended, true, __ATOMIC_RELAXED);
+	if (kernel)
+		pthread_join(keeper, NULL);
 	for (uint64_t key = 0; key < load.keys; key++) {
 		char repository[64], tag[32], digest[80];
 

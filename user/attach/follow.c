@@ -198,7 +198,7 @@ int follow_process(struct follow *follow, pid_t pid)
 	registry = registry_of(follow, &process, &binary);
 	if (!registry)
 		return 0;
-	if (sites_has(follow->kernel, &binary)) {
+	if (*follow->kernel->off || sites_has(follow->kernel, &binary)) {
 		mark_run(follow, &binary);
 		return 0;
 	}

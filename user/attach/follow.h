@@ -26,7 +26,8 @@ must_check int follow_new(struct follow **ret, struct kernel *kernel,
 			  const struct follow_options *options);
 void follow_free(struct follow **follow);
 
-/* Looks at every process. Returns the number of binaries newly probed, or -errno. */
+/* Looks at every process; attaches none while counting is switched off. Returns the number of
+ * binaries newly probed, or -errno. */
 must_check int follow_scan(struct follow *follow);
 
 /*

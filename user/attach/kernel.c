@@ -209,24 +209,40 @@ static int open_windows(struct kernel *kernel)
 	return rc;
 }
 
-static int map_control(struct kernel *kernel)
+/* Shares a pinned array with the programs; -EPROTO when its values have another size. */
+static int map_array(const struct kernel *kernel, const char *name, size_t value_size,
+		     uint32_t entries, void **ret)
 {
 	struct bpf_map_info info = {};
 	uint32_t size = sizeof(info);
-	_cleanup_close_ int fd = open_pin(kernel->path, "", "control");
+	_cleanup_close_ int fd = open_pin(kernel->path, "", name);
 	void *memory;
 
 	if (fd < 0)
 		return fd;
 	if (bpf_obj_get_info_by_fd(fd, &info, &size))
 		return -errno;
-	if (info.value_size != sizeof(struct pt_control))
+	if (info.value_size != value_size || info.max_entries != entries ||
+	    !(info.map_flags & BPF_F_MMAPABLE))
 		return -EPROTO;
-	memory = mmap(NULL, sizeof(struct pt_control), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	memory = mmap(NULL, value_size * entries, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (memory == MAP_FAILED)
 		return -errno;
-	kernel->control = memory;
-	return kernel->control->abi_version == PULLTAP_ABI_VERSION ? 0 : -EPROTO;
+	*ret = memory;
+	return 0;
+}
+
+static int map_arrays(struct kernel *kernel)
+{
+	int rc = map_array(kernel, "control", sizeof(*kernel->control), 1,
+			   (void **)&kernel->control);
+
+	if (!rc && kernel->control->abi_version != PULLTAP_ABI_VERSION)
+		rc = -EPROTO;
+	rc = rc ?: map_array(kernel, "off", sizeof(*kernel->off), 1, (void **)&kernel->off);
+	return rc
+		       ?: map_array(kernel, "sites", sizeof(*kernel->sites), PT_SITES,
+				    (void **)&kernel->sites);
 }
 
 int kernel_open(struct kernel **ret, const char *path)
@@ -238,13 +254,14 @@ int kernel_open(struct kernel **ret, const char *path)
 		return -ENOMEM;
 	memset(kernel, 0xff, sizeof(*kernel)); /* every descriptor -1 */
 	kernel->control = NULL;
+	kernel->off = NULL;
+	kernel->sites = NULL;
 	kernel->path = strdup(path);
 	kernel->cpus = libbpf_num_possible_cpus();
 	if (!kernel->path)
 		return -ENOMEM;
-	rc = map_control(kernel);
+	rc = map_arrays(kernel);
 	rc = rc ?: open_windows(kernel);
-	rc = rc ?: open_into(&kernel->off_fd, path, "", "off");
 	rc = rc ?: open_into(&kernel->sites_fd, path, "", "sites");
 	rc = rc ?: open_into(&kernel->registries_fd, path, "", "registries");
 	rc = rc ?: open_into(&kernel->hints_fd, path, "", "hints");
@@ -271,7 +288,10 @@ void kernel_free(struct kernel **kernel)
 		return;
 	if (k->control)
 		munmap(k->control, sizeof(*k->control));
-	close_fd(k->off_fd);
+	if (k->off)
+		munmap(k->off, sizeof(*k->off));
+	if (k->sites)
+		munmap(k->sites, PT_SITES * sizeof(*k->sites));
 	close_fd(k->sites_fd);
 	close_fd(k->registries_fd);
 	close_fd(k->hints_fd);
@@ -300,28 +320,6 @@ int kernel_watch_execs(struct kernel *kernel)
 	if (link < 0)
 		return -errno;
 	return bpf_obj_pin(link, full) ? -errno : 0;
-}
-
-int kernel_switch_read(const struct kernel *kernel, uint32_t *ret_mask)
-{
-	uint32_t zero = 0;
-
-	return bpf_map_lookup_elem(kernel->off_fd, &zero, ret_mask) ? -errno : 0;
-}
-
-int kernel_switch(struct kernel *kernel, uint32_t set, uint32_t clear, uint32_t *ret_mask)
-{
-	uint32_t zero = 0, mask;
-	int rc = kernel_switch_read(kernel, &mask);
-
-	if (rc)
-		return rc;
-	mask = (mask | set) & ~clear;
-	if (bpf_map_update_elem(kernel->off_fd, &zero, &mask, BPF_ANY))
-		return -errno;
-	if (ret_mask)
-		*ret_mask = mask;
-	return 0;
 }
 
 int kernel_grace(struct kernel *kernel)

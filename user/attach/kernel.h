@@ -24,9 +24,10 @@ enum kernel_program { KERNEL_GO_HTTP1, KERNEL_GO_HTTP2, KERNEL_EXEC_WATCH, KERNE
 
 struct kernel {
 	char *path; /* of the pins */
-	struct pt_control *control; /* shared with the programs */
+	struct pt_control *control; /* shared with the programs, as the next two */
+	uint32_t *off; /* the kill switch, enum pt_off; raise and clear bits by attach/off.h */
+	struct pt_site *sites; /* PT_SITES of them */
 	int cpus; /* possible CPUs: values of per-CPU maps have one part for each */
-	int off_fd;
 	int sites_fd;
 	int registries_fd;
 	int hints_fd;
@@ -60,11 +61,6 @@ uint64_t kernel_abi_hash(void);
 
 /* Attaches the exec watch and pins its link; harmless when it is there already. */
 must_check int kernel_watch_execs(struct kernel *kernel);
-
-/* Sets and clears bits of enum pt_off; *ret_mask (may be NULL) gets the new mask. */
-must_check int kernel_switch(struct kernel *kernel, uint32_t set, uint32_t clear,
-			     uint32_t *ret_mask);
-must_check int kernel_switch_read(const struct kernel *kernel, uint32_t *ret_mask);
 
 /* Waits until every program that runs now has ended: an RCU grace period of the kernel. */
 must_check int kernel_grace(struct kernel *kernel);

@@ -55,116 +55,188 @@ static bool same_file(const struct pt_site *site, uint64_t device, uint64_t inod
 	return site->device == device && site->inode == inode;
 }
 
-bool sites_has(const struct kernel *kernel, const struct binary *binary)
+static bool is_linked(const struct kernel *kernel, uint32_t index)
 {
-	struct pt_site site;
-	char path[PATH_MAX];
-
-	for (uint32_t i = 0; i < PT_SITES; i++) {
-		if (!sites_read(kernel, i, &site) ||
-		    !same_file(&site, binary->device, binary->inode) ||
-		    site.build != build_hash(binary))
-			continue;
-		link_path(kernel, i, path);
-		return !access(path, F_OK);
-	}
-	return false;
-}
-
-static int detach(struct kernel *kernel, uint32_t index)
-{
-	static const struct pt_site empty;
 	char path[PATH_MAX];
 
 	link_path(kernel, index, path);
-	if (unlink(path) && errno != ENOENT)
-		return -errno;
-	/* a hit that runs now still needs the slot: wait before it is emptied */
-	if (kernel_grace(kernel))
-		return -errno;
-	return bpf_map_update_elem(kernel->sites_fd, &index, &empty, BPF_ANY) ? -errno : 0;
+	return !access(path, F_OK);
 }
 
-static int detach_if(struct kernel *kernel, bool all, uint64_t device, uint64_t inode)
+/* Has this instruction of this very binary a slot? */
+static bool is_site(const struct pt_site *site, const struct binary *binary,
+		    const struct binary_site *found)
 {
-	struct pt_site site;
+	return site->hook == found->hook && same_file(site, binary->device, binary->inode) &&
+	       site->build == build_hash(binary) && site->file_offset == found->file_offset;
+}
+
+static int slot_of(const struct kernel *kernel, const struct binary *binary,
+		   const struct binary_site *found)
+{
+	for (int i = 0; i < PT_SITES; i++)
+		if (is_site(&kernel->sites[i], binary, found))
+			return i;
+	return -ENOENT;
+}
+
+bool sites_has(const struct kernel *kernel, const struct binary *binary)
+{
+	for (unsigned int i = 0; i < binary->sites_count; i++) {
+		int slot = slot_of(kernel, binary, &binary->sites[i]);
+
+		if (slot < 0 || !(kernel->sites[slot].off || is_linked(kernel, (uint32_t)slot)))
+			return false;
+	}
+	return binary->sites_count > 0;
+}
+
+void sites_unlink(const struct kernel *kernel)
+{
+	char path[PATH_MAX];
+
+	for (uint32_t i = 0; i < PT_SITES; i++) {
+		if (!kernel->sites[i].hook)
+			continue;
+		link_path(kernel, i, path);
+		unlink(path); /* absent: somebody was faster */
+	}
+}
+
+/* Detaches the slots that are marked. */
+static int detach_slots(struct kernel *kernel, const bool marked[PT_SITES])
+{
+	static const struct pt_site empty;
+	bool any = false;
+	char path[PATH_MAX];
 	int rc = 0;
 
 	for (uint32_t i = 0; i < PT_SITES; i++) {
-		if (!sites_read(kernel, i, &site) || !(all || same_file(&site, device, inode)))
+		if (!marked[i])
 			continue;
-		rc = detach(kernel, i) ?: rc;
+		any = true;
+		link_path(kernel, i, path);
+		if (unlink(path) && errno != ENOENT)
+			rc = -errno;
 	}
+	/* hits that run now still need their slots: wait before these are emptied */
+	if (any)
+		rc = rc ?: kernel_grace(kernel);
+	for (uint32_t i = 0; !rc && i < PT_SITES; i++)
+		if (marked[i] && bpf_map_update_elem(kernel->sites_fd, &i, &empty, BPF_ANY))
+			rc = -errno;
 	return rc;
 }
 
 int sites_detach(struct kernel *kernel, uint64_t device, uint64_t inode)
 {
-	return detach_if(kernel, false, device, inode);
+	bool marked[PT_SITES];
+
+	for (int i = 0; i < PT_SITES; i++)
+		marked[i] = kernel->sites[i].hook && same_file(&kernel->sites[i], device, inode);
+	return detach_slots(kernel, marked);
 }
 
 int sites_detach_all(struct kernel *kernel)
 {
-	return detach_if(kernel, true, 0, 0);
+	bool marked[PT_SITES];
+
+	for (int i = 0; i < PT_SITES; i++)
+		marked[i] = kernel->sites[i].hook;
+	return detach_slots(kernel, marked);
 }
 
-static int attach(struct kernel *kernel, uint32_t index, const struct pt_site *site, int binary_fd)
+/* An inode that holds other bytes now: what was probed in the old ones goes. */
+static int detach_other_builds(struct kernel *kernel, const struct binary *binary)
 {
+	bool marked[PT_SITES];
+
+	for (int i = 0; i < PT_SITES; i++)
+		marked[i] = kernel->sites[i].hook &&
+			    same_file(&kernel->sites[i], binary->device, binary->inode) &&
+			    kernel->sites[i].build != build_hash(binary);
+	return detach_slots(kernel, marked);
+}
+
+/* Probes the instruction of a slot and pins the link. */
+static int attach(struct kernel *kernel, uint32_t index, int binary_fd)
+{
+	struct pt_site *site = &kernel->sites[index];
 	enum kernel_program program =
 		site->hook == PT_GO_HOOK_HTTP1 ? KERNEL_GO_HTTP1 : KERNEL_GO_HTTP2;
+	uint64_t number = ++kernel->control->attaches;
 	_cleanup_close_ int link = -1;
 	char path[PATH_MAX];
 
-	/* the slot comes first: the program reads it from its first hit on */
-	if (bpf_map_update_elem(kernel->sites_fd, &index, site, BPF_ANY))
-		return -errno;
-	link = uprobe_attach(kernel->program_fd[program], binary_fd, site->file_offset, index);
+	/* from here on a former probe of this slot, whose removal may take a while, counts nothing
+	 */
+	__atomic_store_n(&site->attach, (uint32_t)number, __ATOMIC_SEQ_CST);
+	link = uprobe_attach(kernel->program_fd[program], binary_fd, site->file_offset,
+			     number << 32 | index);
 	if (link < 0)
 		return link;
 	link_path(kernel, index, path);
 	if (unlink(path) && errno != ENOENT)
 		return -errno;
-	return bpf_obj_pin(link, path) ? -errno : 0;
+	if (bpf_obj_pin(link, path))
+		return -errno;
+	/* switched off meanwhile, by somebody who could not see this link yet */
+	if (__atomic_load_n(kernel->off, __ATOMIC_SEQ_CST))
+		unlink(path);
+	return 0;
 }
 
 static int free_slot(const struct kernel *kernel)
 {
-	struct pt_site site;
-
-	for (uint32_t i = 0; i < PT_SITES; i++)
-		if (!sites_read(kernel, i, &site))
-			return (int)i;
+	for (int i = 0; i < PT_SITES; i++)
+		if (!kernel->sites[i].hook)
+			return i;
 	return -ENOSPC;
+}
+
+/* A slot for an instruction that has none; the program reads it from its first hit on. */
+static int fill_slot(struct kernel *kernel, const struct binary *binary,
+		     const struct binary_site *found, uint32_t registry)
+{
+	struct pt_site site = {
+		.registry = registry,
+		.go_abi = found->go_abi,
+		.go_map = binary->go_map,
+		.hook = found->hook,
+		.device = binary->device,
+		.inode = binary->inode,
+		.file_offset = found->file_offset,
+		.build = build_hash(binary),
+	};
+	int slot = free_slot(kernel);
+
+	if (slot < 0)
+		return slot;
+	snprintf(site.symbol, sizeof(site.symbol), "%s", found->symbol);
+	return bpf_map_update_elem(kernel->sites_fd, &slot, &site, BPF_ANY) ? -errno : slot;
 }
 
 int sites_attach(struct kernel *kernel, const struct binary *binary, int binary_fd,
 		 const char *registry)
 {
-	int owner = registry_index(kernel, registry), rc;
+	int owner = registry_index(kernel, registry), attached = 0, rc;
 
 	if (owner < 0)
 		return owner;
-	/* an inode that holds other bytes now, or a set that was left half attached */
-	rc = sites_detach(kernel, binary->device, binary->inode);
+	rc = detach_other_builds(kernel, binary);
 	for (unsigned int i = 0; !rc && i < binary->sites_count; i++) {
-		const struct binary_site *found = &binary->sites[i];
-		struct pt_site site = {
-			.registry = (uint32_t)owner,
-			.go_abi = found->go_abi,
-			.go_map = binary->go_map,
-			.hook = found->hook,
-			.device = binary->device,
-			.inode = binary->inode,
-			.file_offset = found->file_offset,
-			.build = build_hash(binary),
-		};
-		int slot = free_slot(kernel);
+		int slot = slot_of(kernel, binary, &binary->sites[i]);
 
-		snprintf(site.symbol, sizeof(site.symbol), "%s", found->symbol);
-		rc = slot < 0 ? slot : attach(kernel, (uint32_t)slot, &site, binary_fd);
+		if (slot < 0)
+			slot = fill_slot(kernel, binary, &binary->sites[i], (uint32_t)owner);
+		rc = slot < 0 ? slot : 0;
+		if (rc || kernel->sites[slot].off || is_linked(kernel, (uint32_t)slot))
+			continue;
+		rc = attach(kernel, (uint32_t)slot, binary_fd);
+		attached++;
 	}
 	if (!rc)
-		return (int)binary->sites_count;
+		return attached;
 	if (sites_detach(kernel, binary->device, binary->inode))
 		return -EUCLEAN;
 	return rc;

@@ -12,15 +12,19 @@
 #include "discover/binary.h"
 
 /*
- * Probes every site of a binary that is not probed yet, counting for the registry of that name.
- * Returns the number of sites newly attached, or -errno: -ENOSPC when PT_SITES or PT_REGISTRIES
- * are used up; partly attached binaries are detached again.
+ * Probes every site of a binary that is not probed yet, counting for the registry of that name; a
+ * site that was probed before gets its slot back. Returns the number of sites newly attached, or
+ * -errno: -ENOSPC when PT_SITES or PT_REGISTRIES are used up; partly attached binaries are detached
+ * again.
  */
 must_check int sites_attach(struct kernel *kernel, const struct binary *binary, int binary_fd,
 			    const char *registry);
 
-/* Is this very binary (device, inode, build) probed already? */
+/* Is this very binary (device, inode, build) probed already, or to be left alone? */
 bool sites_has(const struct kernel *kernel, const struct binary *binary);
+
+/* Takes the probes off and keeps the slots, for sites_attach() to come back to. Any thread. */
+void sites_unlink(const struct kernel *kernel);
 
 /* Detaches the sites of a binary; 0 also when there are none. */
 must_check int sites_detach(struct kernel *kernel, uint64_t device, uint64_t inode);

@@ -28,6 +28,7 @@ struct options {
 	unsigned int window_s;
 	unsigned int max_keys; /* short keys per window */
 	unsigned int hint_s; /* how long a HEAD by tag waits for its GET */
+	const char *switch_file; /* says on or off; NULL: none */
 	bool discover; /* look for registries by themselves */
 	bool json; /* --output json */
 	const char *check; /* "alive", "ready"; NULL: the whole status */

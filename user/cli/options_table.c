@@ -135,6 +135,15 @@ const struct option_row option_table[OPTION_ROWS] = {
 		.help = "where the spool, the private cluster and the status file are kept",
 	},
 	{
+		.name = "switch-file",
+		.argument = "FILE",
+		.kind = OPTION_TEXT,
+		.offset = offsetof(struct options, switch_file),
+		.unset = "none",
+		.commands = RUN,
+		.help = "a file whose word, on or off, switches the counting; absent means on",
+	},
+	{
 		.name = "target",
 		.argument = "NAME=WHAT",
 		.kind = OPTION_TARGETS,

@@ -15,6 +15,7 @@
 #include "attach/sites.h"
 #include "cli/commands.h"
 #include "cli/status.h"
+#include "cli/status_switch.h"
 #include "cli/text.h"
 #include "cli/trouble.h"
 #include "control/health.h"
@@ -50,11 +51,12 @@ static json_t *sites_json(const struct kernel *kernel)
 			continue;
 		sites_registry(kernel, site.registry, &registry);
 		json_array_append_new(
-			sites, json_pack("{s:s, s:s, s:I, s:I, s:I, s:b, s:I}", "registry",
+			sites, json_pack("{s:s, s:s, s:I, s:I, s:I, s:b, s:o, s:I}", "registry",
 					 registry.name, "symbol", site.symbol, "inode",
 					 (json_int_t)site.inode, "hits", (json_int_t)site.hits,
 					 "layout_failures", (json_int_t)site.layout_failures, "off",
-					 site.off, "file_offset", (json_int_t)site.file_offset));
+					 site.off, "off_reasons", status_site_reasons(site.off),
+					 "file_offset", (json_int_t)site.file_offset));
 	}
 	return sites;
 }
@@ -100,13 +102,12 @@ static json_t *window_json(const struct kernel *kernel)
 
 json_t *status_gather(const struct options *options, const struct kernel *kernel)
 {
-	uint32_t off = 0;
+	uint32_t off = *kernel->off;
 	json_t *root;
 
-	if (kernel_switch_read(kernel, &off))
-		off = 0;
-	root = json_pack("{s:o, s:b, s:i, s:o, s:o, s:o}", "agent", agent_json(options, kernel),
-			 "counting", !off, "off_mask", (int)off, "sites", sites_json(kernel),
+	root = json_pack("{s:o, s:b, s:I, s:o, s:o, s:o, s:o}", "agent",
+			 agent_json(options, kernel), "counting", !off, "off_mask", (json_int_t)off,
+			 "switch", status_switch_json(kernel), "sites", sites_json(kernel),
 			 "programs", programs_json(kernel), "window", window_json(kernel));
 	if (root && json_object_set_new(root, "trouble", trouble_find(root))) {
 		json_decref(root);

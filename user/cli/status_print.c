@@ -78,11 +78,11 @@ static void print_kernel(const json_t *root)
 	char used[32], limit[32];
 	size_t i;
 
-	json_array_foreach(json_object_get(root, "sites"), i, entry) printf(
-		"%-10s %12" JSON_INTEGER_FORMAT " hits  %s  %s%s\n", i ? "" : "probes",
-		number(entry, "hits"), json_string_value(json_object_get(entry, "registry")),
-		json_string_value(json_object_get(entry, "symbol")),
-		json_is_true(json_object_get(entry, "off")) ? "  OFF: layout not understood" : "");
+	json_array_foreach(json_object_get(root, "sites"), i, entry)
+		printf("%-10s %12" JSON_INTEGER_FORMAT " hits  %s  %s%s\n", i ? "" : "probes",
+		       number(entry, "hits"), json_string_value(json_object_get(entry, "registry")),
+		       json_string_value(json_object_get(entry, "symbol")),
+		       json_is_true(json_object_get(entry, "off")) ? "  OFF" : "");
 	if (!json_array_size(json_object_get(root, "sites")))
 		puts("probes     none: no registry was found; see pulltap doctor");
 	json_array_foreach(json_object_get(root, "programs"), i,

@@ -17,8 +17,7 @@ static json_int_t number(const json_t *object, const char *key)
 	return json_integer_value(json_object_get(object, key));
 }
 
-__attribute__((format(printf, 3, 4))) static void add(json_t *found, const char *advice,
-						      const char *format, ...)
+void trouble_add(json_t *found, const char *advice, const char *format, ...)
 {
 	char what[1024];
 	va_list args;
@@ -33,7 +32,7 @@ __attribute__((format(printf, 3, 4))) static void add(json_t *found, const char 
 	json_array_append_new(found, json_pack("{s:s, s:s}", "what", what, "advice", advice));
 }
 
-static const char *text_time(char buf[32], json_int_t unix_s)
+const char *trouble_time(char buf[32], json_int_t unix_s)
 {
 	time_t when = unix_s;
 	struct tm tm;
@@ -50,13 +49,13 @@ static void find_imbalance(const json_t *agent, json_t *found)
 	char when[32];
 
 	if (windows)
-		add(found, "please report it; pulltap.unbalanced has every such window",
-		    "the books do not balance in %" JSON_INTEGER_FORMAT
-		    " windows, last in window %" JSON_INTEGER_FORMAT
-		    " at %s, by %" JSON_INTEGER_FORMAT " hits",
-		    windows, number(books, "last_unbalanced_sequence"),
-		    text_time(when, number(books, "last_unbalanced")),
-		    number(books, "last_difference"));
+		trouble_add(found, "please report it; pulltap.unbalanced has every such window",
+			    "the books do not balance in %" JSON_INTEGER_FORMAT
+			    " windows, last in window %" JSON_INTEGER_FORMAT
+			    " at %s, by %" JSON_INTEGER_FORMAT " hits",
+			    windows, number(books, "last_unbalanced_sequence"),
+			    trouble_time(when, number(books, "last_unbalanced")),
+			    number(books, "last_difference"));
 }
 
 /* Since the agent started, and in the window that is in use now. */
@@ -73,26 +72,10 @@ static void find_losses(const json_t *status, json_t *found)
 		json_int_t current = number(now, name), count = current + number(before, name);
 
 		if (ledger_fields[i].kind == LEDGER_KIND_LOST && count)
-			add(found, ledger_advice(i),
-			    "%" JSON_INTEGER_FORMAT " hits lost, %s: %s; %s", count, name,
-			    ledger_fields[i].help,
-			    current || !last ? "now" : text_time(when, last));
-	}
-}
-
-static void find_sites(const json_t *status, json_t *found)
-{
-	const json_t *site;
-	size_t i;
-
-	json_array_foreach(json_object_get(status, "sites"), i, site)
-	{
-		const char *registry = json_string_value(json_object_get(site, "registry"));
-
-		if (json_is_true(json_object_get(site, "off")))
-			add(found, "please report the binary; `pulltap doctor` names it",
-			    "a probe of registry %s is off: the binary's layout was not understood",
-			    registry ?: "?");
+			trouble_add(found, ledger_advice(i),
+				    "%" JSON_INTEGER_FORMAT " hits lost, %s: %s; %s", count, name,
+				    ledger_fields[i].help,
+				    current || !last ? "now" : trouble_time(when, last));
 	}
 }
 
@@ -108,14 +91,15 @@ static void find_shipping(const json_t *agent, json_t *found)
 	json_int_t aside = number(shipping, "put_aside");
 
 	if (error)
-		add(found, "make room in --state-dir, or make it writable",
-		    "windows can't be written: %s; counts stay in the kernel", error);
+		trouble_add(found, "make room in --state-dir, or make it writable",
+			    "windows can't be written: %s; counts stay in the kernel", error);
 	if (aside)
-		add(found, "look at the reasons beside the files in spool/bad",
-		    "%" JSON_INTEGER_FORMAT " damaged window files were put aside", aside);
+		trouble_add(found, "look at the reasons beside the files in spool/bad",
+			    "%" JSON_INTEGER_FORMAT " damaged window files were put aside", aside);
 	if (refused || number(shipping, "failures") > PATIENCE)
-		add(found, "windows wait in the spool, nothing is lost; see `pulltap doctor`",
-		    "the database takes no windows (%s): %s", state, said ?: "");
+		trouble_add(found,
+			    "windows wait in the spool, nothing is lost; see `pulltap doctor`",
+			    "the database takes no windows (%s): %s", state, said ?: "");
 }
 
 json_t *trouble_find(const json_t *status)
@@ -127,17 +111,13 @@ json_t *trouble_find(const json_t *status)
 		return NULL;
 	find_imbalance(agent, found);
 	find_losses(status, found);
-	find_sites(status, found);
+	trouble_switch(status, found);
 	if (json_object_get(json_object_get(status, "window"), "error"))
-		add(found, "see `pulltap doctor`", "the kernel's maps can't be read");
-	if (!json_is_true(json_object_get(status, "counting")))
-		add(found, "`pulltap on`",
-		    "counting is switched off (mask %" JSON_INTEGER_FORMAT ")",
-		    number(status, "off_mask"));
+		trouble_add(found, "see `pulltap doctor`", "the kernel's maps can't be read");
 	if (json_is_true(json_object_get(agent, "running")))
 		find_shipping(agent, found);
 	else
-		add(found, "start `pulltap run`",
-		    "no agent runs: probes go on counting, nothing is shipped");
+		trouble_add(found, "start `pulltap run`",
+			    "no agent runs: probes go on counting, nothing is shipped");
 	return found;
 }

@@ -14,4 +14,11 @@
  */
 json_t *trouble_find(const json_t *status);
 
+/* For the parts of it that have files of their own. */
+void trouble_add(json_t *found, const char *advice, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+const char *trouble_time(char buf[32], json_int_t unix_s);
+/* The kill switch, its sources, and targets that are off: trouble_switch.c. */
+void trouble_switch(const json_t *status, json_t *found);
+
 #endif

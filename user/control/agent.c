@@ -16,10 +16,12 @@
 #include "attach/bpffs.h"
 #include "attach/follow.h"
 #include "attach/kernel.h"
+#include "attach/off.h"
 #include "attach/sites.h"
 #include "base/log.h"
 #include "control/privileges.h"
 #include "control/status_file.h"
+#include "control/switch.h"
 #include "control/takeover.h"
 #include "store/embedded.h"
 #include "store/schema.h"
@@ -40,6 +42,7 @@ struct agent {
 	struct store *store;
 	struct shipper *shipper;
 	struct follow *follow;
+	struct switchboard *switchboard;
 	struct embedded *embedded;
 	struct ring_buffer *events;
 	int lock_fd, epoll_fd, signal_fd, window_fd, tick_fd, helper_fd;
@@ -99,7 +102,7 @@ static int on_event(void *context, void *data, size_t size)
 static int open_loop(struct agent *agent)
 {
 	struct itimerspec tick = {.it_interval.tv_sec = 1, .it_value.tv_sec = 1};
-	sigset_t signals;
+	sigset_t signals, blocked;
 	int rc;
 
 	sigemptyset(&signals);
@@ -108,8 +111,11 @@ static int open_loop(struct agent *agent)
 	/* a reader of our log that goes away must not end the counting */
 	if (signal(SIGPIPE, SIG_IGN) == SIG_ERR)
 		return -errno;
-	/* before any thread starts: they inherit the mask */
-	if (sigprocmask(SIG_BLOCK, &signals, NULL))
+	/* before any thread starts: they inherit the mask. The last two are the kill switch's. */
+	blocked = signals;
+	sigaddset(&blocked, SIGUSR1);
+	sigaddset(&blocked, SIGUSR2);
+	if (sigprocmask(SIG_BLOCK, &blocked, NULL))
 		return -errno;
 	agent->signal_fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
 	agent->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
@@ -177,6 +183,15 @@ static int open_spool(struct agent *agent)
 	else if (rc)
 		fprintf(stderr, "pulltap: spool %s: %s\n", path, strerror(-rc));
 	return rc;
+}
+
+/* Before the first probe: what was said while no agent ran holds from the start. */
+static int open_switch(struct agent *agent)
+{
+	struct switch_options options = {.file = agent->options->switch_file};
+	int rc = switch_new(&agent->switchboard, agent->kernel, &options);
+
+	return rc ?: watch_fd(agent, switch_fd(agent->switchboard));
 }
 
 static int open_follow(struct agent *agent)
@@ -283,6 +298,7 @@ static void write_status(struct agent *agent)
 	int rc;
 
 	store_stats(agent->store, &agent->status.store);
+	switch_troubles(agent->switchboard, agent->status.troubles);
 	shipper_status(agent->shipper, &agent->status.shipper);
 	rc = status_file_write(agent->options->state_dir, &agent->status);
 	if (rc && log_gate_open(&agent->drain_gate, 30, &suppressed))
@@ -324,6 +340,41 @@ static void on_tick(struct agent *agent)
 	write_status(agent);
 }
 
+/*
+ * Probes come back, and the window of the time without them ends. Where they had stayed, while no
+ * agent ran, the last hit that found it off has told the end.
+ */
+static int resume(struct agent *agent)
+{
+	struct pt_control *control = agent->kernel->control;
+	int attached = follow_scan(agent->follow);
+
+	if (attached < 0 || *agent->kernel->off || !control->off.since_ns)
+		return attached;
+	if (attached || !control->off.until_ns)
+		off_end(agent->kernel);
+	drain(agent, true);
+	return attached;
+}
+
+/* A window ends where the switch is thrown, so that it is off as a whole or not at all. */
+static void on_switch(struct agent *agent)
+{
+	int rc;
+
+	if (switch_changed(agent->switchboard)) {
+		drain(agent, true);
+		log_info("probes are removed, nothing is counted", "pins=%s",
+			 agent->options->bpffs);
+		return;
+	}
+	agent->kernel->control->off.until_ns = 0; /* not over before they are back */
+	rc = resume(agent);
+	if (rc < 0)
+		agent->rescan = true;
+	log_info("counting again", "attached=%d", rc);
+}
+
 static void on_signal(struct agent *agent)
 {
 	struct signalfd_siginfo info;
@@ -362,6 +413,8 @@ static void loop(struct agent *agent)
 				on_signal(agent);
 			else if (fd == agent->helper_fd)
 				on_helper_end(agent);
+			else if (fd == switch_fd(agent->switchboard))
+				on_switch(agent);
 			else if (ring_buffer__consume(agent->events) < 0)
 				agent->rescan = true;
 		}
@@ -382,6 +435,7 @@ static int open_all(struct agent *agent)
 	rc = rc ?: open_spool(agent);
 	rc = rc ?: open_kernel(agent);
 	rc = rc ?: drain_begin(agent->kernel, agent->spool);
+	rc = rc ?: open_switch(agent);
 	rc = rc ?: open_database(agent);
 	rc = rc ?: open_follow(agent);
 	if (!rc)
@@ -421,6 +475,7 @@ static void close_all(struct agent *agent)
 	store_free(&agent->store);
 	ring_buffer__free(agent->events);
 	follow_free(&agent->follow);
+	switch_free(&agent->switchboard);
 	kernel_free(&agent->kernel);
 	spool_free(&agent->spool);
 	embedded_stop(&agent->embedded);
@@ -461,7 +516,7 @@ int agent_run(const struct options *options)
 	agent->status.window_s = options->window_s;
 	rc = open_all(agent);
 	if (!rc) {
-		rc = follow_scan(agent->follow);
+		rc = resume(agent);
 		rc = rc < 0 ? rc : arm_window(agent);
 	}
 	if (!rc) {

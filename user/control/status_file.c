@@ -46,6 +46,19 @@ static json_t *books_json(const struct books *books)
 			 (json_int_t)books->unbalanced_s, "last_loss", (json_int_t)books->lost_s);
 }
 
+/* Sources of the switch that can't be asked: what they said last is in the kernel. */
+static json_t *troubles_json(const struct switch_trouble troubles[PT_OFF_SOURCES])
+{
+	json_t *object = json_object();
+
+	for (unsigned int i = 0; i < PT_OFF_SOURCES; i++)
+		if (troubles[i].text[0])
+			json_object_set_new(object, off_source_name(i),
+					    json_pack("{s:s, s:I}", "text", troubles[i].text,
+						      "since", (json_int_t)troubles[i].since_s));
+	return object;
+}
+
 int status_file_write(const char *state_dir, const struct agent_status *status)
 {
 	char path[PATH_MAX], temporary[PATH_MAX];
@@ -55,11 +68,12 @@ int status_file_write(const char *state_dir, const struct agent_status *status)
 	for (int i = 0; i < LEDGER_COUNT; i++)
 		json_object_set_new(ledger, ledger_fields[i].name,
 				    integer(status->books.ledger[i]));
-	root = json_pack("{s:s, s:s, s:i, s:I, s:o, s:o, s:o, s:o}", "version", status->version,
-			 "node", status->node, "pid", (int)getpid(), "started",
+	root = json_pack("{s:s, s:s, s:i, s:I, s:o, s:o, s:o, s:o, s:o}", "version",
+			 status->version, "node", status->node, "pid", (int)getpid(), "started",
 			 (json_int_t)status->started_s, "windows", windows_json(status), "shipping",
 			 shipping_json(&status->shipper, &status->store), "books",
-			 books_json(&status->books), "ledger", ledger);
+			 books_json(&status->books), "ledger", ledger, "switch",
+			 troubles_json(status->troubles));
 	if (!root)
 		return -ENOMEM;
 	snprintf(path, sizeof(path), "%s/" STATUS_FILE_NAME, state_dir);

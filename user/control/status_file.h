@@ -10,6 +10,7 @@
 
 #include "base/cleanup.h"
 #include "control/books.h"
+#include "control/switch.h"
 #include "store/shipper.h"
 #include "store/store.h"
 #include "window/window.h"
@@ -29,6 +30,7 @@ struct agent_status {
 	struct books books;
 	struct store_stats store;
 	struct shipper_status shipper;
+	struct switch_trouble troubles[PT_OFF_SOURCES]; /* by source of the kill switch */
 };
 
 #define STATUS_FILE_NAME "status.json"

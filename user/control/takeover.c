@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "attach/bpffs.h"
+#include "attach/off.h"
 #include "attach/sites.h"
 #include "base/log.h"
 #include "window/drain.h"
@@ -35,8 +36,7 @@ int takeover_lock(const char *bpffs, int *ret_fd)
 	else if (rc == -EMEDIUMTYPE)
 		fprintf(stderr,
 			"pulltap: %s is not on a BPF file system: mount one (mount -t bpf bpf "
-			"/sys/fs/bpf, on the node itself and not in a container) or choose another "
-			"--bpffs\n",
+			"/sys/fs/bpf) or choose another --bpffs\n",
 			bpffs);
 	else if (rc == -EPERM || rc == -EACCES)
 		fprintf(stderr,
@@ -83,6 +83,7 @@ int takeover_kernel(const struct options *options, struct spool *spool, int lock
 	_cleanup_(kernel_free) struct kernel *kernel = NULL;
 	const char *bpffs = options->bpffs;
 	char pins[BPFFS_PATH_BYTES];
+	struct off_state off = {};
 	int rc;
 
 	bpffs_path(lock_fd, pins);
@@ -90,6 +91,7 @@ int takeover_kernel(const struct options *options, struct spool *spool, int lock
 
 	if (!rc && kernel->control->abi_hash != kernel_abi_hash()) {
 		log_info("replacing the kernel side of another build", "pins=%s", bpffs);
+		off_save(kernel, &off);
 		rc = replace_set(kernel, spool, pins) ?: -ENOENT;
 		kernel_free(&kernel);
 	} else if (!rc) {
@@ -106,6 +108,8 @@ int takeover_kernel(const struct options *options, struct spool *spool, int lock
 		rc = bpffs_empty(pins);
 		rc = rc ?: load_set(options, pins);
 		rc = rc ?: kernel_open(&kernel, pins);
+		if (!rc)
+			off_restore(kernel, &off);
 	}
 	if (rc)
 		return rc;

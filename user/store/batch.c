@@ -248,6 +248,29 @@ static const char *unstorable(const struct window_record *record)
 	return NULL;
 }
 
+/* What was counted is not looked at: the record has other texts in its places (PT_OP_OFF). */
+static int add_off(struct batch *batch, const struct window_record *record)
+{
+	struct batch_off *item;
+
+	if (record->count > COUNT_MAX ||
+	    !name_is_utf8(record->registry.data, record->registry.length) ||
+	    !name_is_utf8(record->tag.data, record->tag.length) ||
+	    !name_is_utf8(record->repository.data, record->repository.length))
+		return reject(batch, record, "time switched off is malformed");
+	item = APPEND(&batch->offs);
+	if (!item)
+		return -ENOMEM;
+	*item = (struct batch_off){
+		.registry = record->registry,
+		.source = record->tag,
+		.said_by = record->repository,
+		.ms = (int64_t)record->count,
+		.until = record->last_us,
+	};
+	return 0;
+}
+
 static int add_record(struct gather *gather, struct window_record *record)
 {
 	struct batch *batch = gather->batch;
@@ -257,6 +280,8 @@ static int add_record(struct gather *gather, struct window_record *record)
 	int err = 0;
 
 	record->last_us = batch_time(record->last_us);
+	if (record->op == PT_OP_OFF)
+		return add_off(batch, record);
 	if (reason)
 		return reject(batch, record, reason);
 	if (record->digest.length) {
@@ -338,6 +363,7 @@ void batch_free(struct batch **ptr)
 	free(batch->observations.items);
 	free(batch->deleted.items);
 	free(batch->rejects.items);
+	free(batch->offs.items);
 	free(batch);
 	*ptr = NULL;
 }

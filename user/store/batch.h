@@ -81,12 +81,25 @@ struct batch_rejects {
 	uint32_t count, capacity;
 };
 
+/* Time switched off. */
+struct batch_off {
+	struct window_text registry, source, said_by;
+	int64_t ms;
+	int64_t until;
+};
+
+struct batch_offs {
+	struct batch_off *items;
+	uint32_t count, capacity;
+};
+
 struct batch {
 	struct batch_entries tags, manifests;
 	struct batch_days tag_days, manifest_days;
 	struct batch_observations observations; /* after batch_sort: all but each tag's newest */
 	struct batch_observations deleted; /* manifests by digest; tag is BATCH_NONE */
 	struct batch_rejects rejects;
+	struct batch_offs offs;
 };
 
 /* Reads all records. -ENOMEM is the only error. */

@@ -236,6 +236,33 @@ static int send_rejected(struct store *store, const struct batch *batch,
 	return err;
 }
 
+/* A handful at most: a row per source and registry. */
+static int send_off(struct store *store, const struct batch *batch,
+		    const struct window_header *header)
+{
+	struct pg_array *texts[3], *ms, *until;
+	uint32_t i;
+	int c;
+
+	if (!batch->offs.count)
+		return 0;
+	start(store, header);
+	for (c = 0; c < 3; c++)
+		texts[c] = pg_param_array(&store->params, PG_TEXT);
+	ms = pg_param_array(&store->params, PG_INT8);
+	until = pg_param_array(&store->params, PG_TIMESTAMPTZ);
+	for (i = 0; i < batch->offs.count; i++) {
+		const struct batch_off *item = &batch->offs.items[i];
+
+		pg_array_bytes(texts[0], item->registry.data, item->registry.length);
+		pg_array_bytes(texts[1], item->source.data, item->source.length);
+		pg_array_bytes(texts[2], item->said_by.data, item->said_by.length);
+		pg_array_int(ms, item->ms);
+		pg_array_time(until, item->until);
+	}
+	return pg_call(store->pg, STORE_OFF, &store->params, NULL);
+}
+
 int store_send(struct store *store, const struct batch *batch, const struct window_header *header)
 {
 	int err;
@@ -249,5 +276,7 @@ int store_send(struct store *store, const struct batch *batch, const struct wind
 		err = send_versions(store, batch, header);
 	if (!err)
 		err = send_rejected(store, batch, header);
+	if (!err)
+		err = send_off(store, batch, header);
 	return err;
 }

@@ -31,6 +31,7 @@ static const struct {
 	{STORE_DAYS, "select pulltap.apply_days($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"},
 	{STORE_VERSIONS, "select pulltap.apply_versions($1, $2, $3, $4, $5, $6, $7, $8)"},
 	{STORE_REJECTED, "select pulltap.apply_rejected($1, $2, $3, $4, $5, $6, $7, $8, $9)"},
+	{STORE_OFF, "select pulltap.apply_off($1, $2, $3, $4, $5, $6, $7)"},
 };
 
 /* A host name may be any bytes; the agent's table takes text. */

@@ -53,6 +53,7 @@ must_check int store_send(struct store *store, const struct batch *batch,
 #define STORE_DAYS "apply_days"
 #define STORE_VERSIONS "apply_versions"
 #define STORE_REJECTED "apply_rejected"
+#define STORE_OFF "apply_off"
 #define STORE_INTERN_TAGS "intern_tags"
 #define STORE_INTERN_MANIFESTS "intern_manifests"
 

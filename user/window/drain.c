@@ -6,8 +6,10 @@
 #include <string.h>
 #include <time.h>
 
+#include "attach/off.h"
 #include "attach/sites.h"
 #include "base/log.h"
+#include "window/off_time.h"
 
 /* Elements per system call: half a megabyte of keys and values on a node with 64 CPUs. */
 #define BATCH 512
@@ -272,8 +274,10 @@ static int write_record(const struct window_record *record, void *context)
 		bounded.last_us = write->start_us;
 	if (bounded.last_us > write->end_us)
 		bounded.last_us = write->end_us;
-	write->keys++;
-	write->counted += record->count;
+	if (record->op != PT_OP_OFF) {
+		write->keys++;
+		write->counted += record->count;
+	}
 	return spool_writer_add(write->writer, &bounded);
 }
 
@@ -305,6 +309,7 @@ static int finish_window(struct kernel *kernel, struct spool *spool, unsigned in
 		return rc;
 	write.writer = writer;
 	rc = drain_each(kernel, window, write_record, &write);
+	rc = rc ?: off_time_each(kernel, window, header.end_us, write_record, &write);
 	ret->entered += header.ledger[LEDGER_counted];
 	/* what the file holds, so that the stored books cover the way from the probe to the file */
 	header.ledger[LEDGER_counted] = write.counted;
@@ -332,6 +337,7 @@ static int own_slot(struct kernel *kernel, struct spool *spool, unsigned int win
 	memcpy(slot->agent, spool_agent(spool), sizeof(slot->agent));
 	slot->sequence = sequence;
 	slot->start_boot_ns = start_boot_ns;
+	slot->off_mask = *kernel->off;
 	return 0;
 }
 
@@ -354,6 +360,8 @@ static int swap_windows(struct kernel *kernel, struct spool *spool)
 	if (rc)
 		return rc;
 	slot->end_boot_ns = now;
+	if (!slot->off_mask) /* else it says who had it off from its beginning */
+		slot->off_mask = *kernel->off;
 	__atomic_store_n(&slot->dirty, PT_SLOT_FROZEN, __ATOMIC_SEQ_CST);
 	__atomic_store_n(&kernel->control->active, !old, __ATOMIC_SEQ_CST);
 	return 0;
@@ -383,6 +391,7 @@ int drain_window(struct kernel *kernel, struct spool *spool, bool force, struct 
 	rc = swap_windows(kernel, spool);
 	rc = rc ?: kernel_grace(kernel);
 	rc = rc ?: finish_window(kernel, spool, active, ret);
+	off_settle(kernel);
 	ret->took_us = (uint64_t)(clock_ns(CLOCK_MONOTONIC) - start) / 1000;
 	return rc;
 }

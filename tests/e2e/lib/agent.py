@@ -140,8 +140,11 @@ class Agent:
 
     def status(self):
         """`pulltap status --output json` of this agent."""
+        # exit status 1 says that a person should look, not that it failed
         done = pulltap("status", "--output", "json", "--state-dir", self.state,
-                       "--bpffs", self.bpffs)
+                       "--bpffs", self.bpffs, check=False)
+        if not done.stdout:
+            raise Failed(done.stderr)
         return json.loads(done.stdout)
 
     def close(self):

@@ -10,11 +10,7 @@ def check(postgres, truth, registry="test", hits=None):
     differences = truth.differences(postgres.tags(registry), postgres.manifests(registry))
     assert not differences, (f"{len(differences)} totals differ, the first ones:\n"
                              + "\n".join(differences[:20]) + "\n" + describe(postgres))
-    lost = postgres.rows("select reason, sum(count) as count from pulltap.losses group by 1")
-    assert lost == [], lost
-    unbalanced = postgres.rows("select * from pulltap.windows where not balanced or lost <> 0")
-    assert unbalanced == [], unbalanced[:5]
-    assert postgres.rows("select * from pulltap.rejects") == []
+    check_windows(postgres)
     sums = postgres.rows("select coalesce(sum(seen), 0) as seen, coalesce(sum(counted), 0) as "
                          "counted, coalesce(sum(filtered), 0) as filtered from pulltap.windows")[0]
     if hits is not None:
@@ -22,6 +18,15 @@ def check(postgres, truth, registry="test", hits=None):
         restarts = counter(postgres, "filtered_stack_growth")
         assert sums["seen"] - restarts == hits, (sums, restarts, describe(postgres))
     return sums
+
+
+def check_windows(postgres):
+    """Every window balances, nothing was lost or refused."""
+    lost = postgres.rows("select reason, sum(count) as count from pulltap.losses group by 1")
+    assert lost == [], lost
+    unbalanced = postgres.rows("select * from pulltap.windows where not balanced or lost <> 0")
+    assert unbalanced == [], unbalanced[:5]
+    assert postgres.rows("select * from pulltap.rejects") == []
 
 
 def counter(postgres, name):

@@ -24,14 +24,14 @@ static void values_have_the_sizes_the_maps_were_made_for(void **state)
 	(void)state;
 	assert_packed(struct pt_ledger, LEDGER_COUNT * sizeof(uint64_t));
 	assert_packed(struct pt_slot, 16 + 3 * 8 + 6 * 4);
-	assert_packed(struct pt_control, 8 + 3 * 8 + 2 * sizeof(struct pt_slot) + 4 * 4);
-	assert_packed(struct pt_site, 4 + 4 + 2 * 8 + 104 + 4 * 8 + 2 * 8);
+	assert_packed(struct pt_control, 8 + 3 * 8 + 2 * sizeof(struct pt_slot) + 4 * 4 +
+						 sizeof(struct pt_span) +
+						 PT_OFF_SOURCES * sizeof(struct pt_word) + 8);
+	assert_packed(struct pt_span, 16);
+	assert_packed(struct pt_word, 2 * 64 + 8 + 8);
+	assert_packed(struct pt_site, 4 + 4 + 2 * 8 + 104 + 4 * 8 + sizeof(struct pt_span) + 8);
 	assert_packed(struct pt_registry, 64);
 	assert_packed(struct pt_event, 8);
-	assert_packed(enum pt_op, 1);
-	assert_packed(enum pt_go_abi, 1);
-	assert_packed(enum pt_go_map, 1);
-	assert_packed(enum pt_go_hook, 1);
 	assert_packed(struct pt_hint, 8 + PT_LONG_TAG + 4);
 }
 
@@ -63,6 +63,7 @@ static void stored_numbers_never_change(void **state)
 	assert_int_equal(PT_OP_PUT, 3);
 	assert_int_equal(PT_OP_DELETE, 4);
 	assert_int_equal(PT_OP_HINTED_GET, 5);
+	assert_int_equal(PT_OP_OFF, 6);
 	assert_int_equal(LEDGER_seen, 0);
 	assert_int_equal(LEDGER_counted, 1);
 	assert_int_equal(LEDGER_filtered_stack_growth, 2);

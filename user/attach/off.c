@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: MIT */
+#include "attach/off.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "attach/sites.h"
+
+static const char *const source_names[] = {
+	[OFF_OPERATOR] = "operator", [OFF_FILE] = "file",     [OFF_DATABASE] = "database",
+	[OFF_REDIS] = "redis",	     [OFF_SIGNAL] = "signal", [OFF_GUARD] = "guard",
+	[OFF_HAND] = "hand",
+};
+
+_Static_assert(sizeof(source_names) / sizeof(source_names[0]) == PT_OFF_SOURCES,
+	       "a name and a word per source");
+_Static_assert(1 << OFF_GUARD == PT_OFF_GUARD && 1 << OFF_HAND == PT_OFF_HAND,
+	       "a source's number is its bit's");
+
+const char *off_source_name(unsigned int source)
+{
+	return source_names[source < PT_OFF_SOURCES ? source : OFF_HAND];
+}
+
+const char *off_site_name(uint8_t bit)
+{
+	if (bit == PT_SITE_OFF_LAYOUT)
+		return "layout";
+	return bit == PT_SITE_OFF_GUARD ? "guard" : "flag";
+}
+
+static uint64_t clock_now(clockid_t clock, uint64_t per_second)
+{
+	struct timespec ts;
+
+	clock_gettime(clock, &ts);
+	return (uint64_t)ts.tv_sec * per_second +
+	       (uint64_t)ts.tv_nsec / (1000000000ull / per_second);
+}
+
+static void set_word(struct kernel *kernel, enum off_source source, bool off, const char *who)
+{
+	struct pt_word *word = &kernel->control->words[source];
+
+	char *text = word->who[off];
+
+	snprintf(text, sizeof(word->who[off]), "%s", who);
+	/* names end up in the database and on terminals */
+	for (char *c = text; *c; c++)
+		if (*c < ' ' || *c > '~')
+			*c = '?';
+	word->at_us = clock_now(CLOCK_REALTIME, 1000000);
+	__atomic_store_n(&word->off, off, __ATOMIC_SEQ_CST);
+}
+
+bool off_say(struct kernel *kernel, enum off_source source, bool off, const char *who)
+{
+	uint32_t bit = 1u << source;
+
+	/* off again where only its bit was cleared by hand: any off wins */
+	if (!!kernel->control->words[source].off == off && (!off || *kernel->off & bit))
+		return false;
+	if (off)
+		__atomic_fetch_or(kernel->off, bit, __ATOMIC_SEQ_CST);
+	else
+		__atomic_fetch_and(kernel->off, ~bit, __ATOMIC_SEQ_CST);
+	set_word(kernel, source, off, who);
+	return true;
+}
+
+/* The bits that nobody's word explains. */
+static uint32_t by_hand(const struct kernel *kernel, uint32_t mask)
+{
+	for (unsigned int i = 0; i < OFF_HAND; i++)
+		if (kernel->control->words[i].off)
+			mask &= ~(1u << i);
+	return mask;
+}
+
+uint32_t off_enforce(struct kernel *kernel)
+{
+	struct pt_control *control = kernel->control;
+	uint32_t mask = __atomic_load_n(kernel->off, __ATOMIC_SEQ_CST);
+	uint32_t hand = by_hand(kernel, mask);
+	uint32_t began_on = 0;
+	uint64_t none = 0;
+	char who[32];
+
+	if (!!hand != !!control->words[OFF_HAND].off) {
+		snprintf(who, sizeof(who), "mask %u", hand);
+		set_word(kernel, OFF_HAND, hand != 0, who);
+	}
+	if (!mask)
+		return 0;
+	__atomic_compare_exchange_n(&control->off.since_ns, &none,
+				    clock_now(CLOCK_BOOTTIME, 1000000000), false, __ATOMIC_SEQ_CST,
+				    __ATOMIC_SEQ_CST);
+	/* for a window that began switched on, in case no agent ends it now */
+	__atomic_compare_exchange_n(&control->slot[control->active & 1].off_mask, &began_on, mask,
+				    false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+	sites_unlink(kernel);
+	return mask;
+}
+
+uint32_t off_take_back(struct kernel *kernel, const char *who)
+{
+	uint32_t mask = __atomic_load_n(kernel->off, __ATOMIC_SEQ_CST);
+
+	kernel->control->off.until_ns = 0; /* not over before the probes are back */
+	off_say(kernel, OFF_OPERATOR, false, who);
+	off_say(kernel, OFF_SIGNAL, false, who);
+	__atomic_fetch_and(kernel->off, ~by_hand(kernel, mask), __ATOMIC_SEQ_CST);
+	return off_enforce(kernel);
+}
+
+void off_save(const struct kernel *kernel, struct off_state *ret)
+{
+	ret->mask = *kernel->off;
+	memcpy(ret->words, kernel->control->words, sizeof(ret->words));
+}
+
+void off_restore(struct kernel *kernel, const struct off_state *state)
+{
+	memcpy(kernel->control->words, state->words, sizeof(state->words));
+	__atomic_store_n(kernel->off, state->mask, __ATOMIC_SEQ_CST);
+}
+
+void off_end(struct kernel *kernel)
+{
+	if (kernel->control->off.since_ns)
+		kernel->control->off.until_ns = clock_now(CLOCK_BOOTTIME, 1000000000);
+}
+
+void off_settle(struct kernel *kernel)
+{
+	struct pt_control *control = kernel->control;
+	const struct pt_slot *active = &control->slot[control->active & 1];
+	uint64_t since = control->off.since_ns;
+
+	if (!since || *kernel->off || !control->off.until_ns ||
+	    control->off.until_ns > active->start_boot_ns ||
+	    control->slot[!(control->active & 1)].dirty)
+		return;
+	control->off.until_ns = 0;
+	__atomic_compare_exchange_n(&control->off.since_ns, &since, 0, false, __ATOMIC_SEQ_CST,
+				    __ATOMIC_SEQ_CST);
+	/* switched off meanwhile, by somebody who found the old time still there */
+	if (__atomic_load_n(kernel->off, __ATOMIC_SEQ_CST))
+		off_enforce(kernel);
+}

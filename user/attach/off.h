@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The kill switch where it acts: the mask that the programs read at each hit, what each source of
+ * it said last, and the probes. Works on the shared maps alone, so that `pulltap off` needs no
+ * agent. A source has one writer; bits are raised and cleared atomically, from any thread.
+ */
+#ifndef PULLTAP_ATTACH_OFF_H
+#define PULLTAP_ATTACH_OFF_H
+
+#include <stdbool.h>
+
+#include "attach/kernel.h"
+
+/* The number of a source is that of its bit in enum pt_off. */
+enum off_source {
+	OFF_OPERATOR,
+	OFF_FILE,
+	OFF_DATABASE,
+	OFF_REDIS,
+	OFF_SIGNAL,
+	OFF_GUARD,
+	OFF_HAND, /* bits that no source answers for: written by bpftool */
+};
+
+/* "operator", "file", ...; of a bit that is nobody's: "hand". */
+const char *off_source_name(unsigned int source);
+/* "layout", "guard" or "flag": of a bit of enum pt_site_off. */
+const char *off_site_name(uint8_t bit);
+
+/*
+ * source says off or on; who is its name for people. True when that is news: then the bit is as the
+ * source says and off_enforce() is due. Saying on again changes nothing, so that a bit that
+ * somebody else raised stays until he clears it.
+ */
+bool off_say(struct kernel *kernel, enum off_source source, bool off, const char *who);
+
+/*
+ * Brings everything in line with the mask: off begins the time that is recorded and takes the
+ * probes off; bits that no source answers for become the hand's word. Returns the mask.
+ */
+uint32_t off_enforce(struct kernel *kernel);
+
+/* Counting is on and the probes are back: the time that is recorded ends. */
+void off_end(struct kernel *kernel);
+
+/*
+ * Takes back what was said by hand, with bpftool or by a signal, and starts the targets that the
+ * guard switched off. What a file, a row or a key says stays. Returns the mask.
+ */
+uint32_t off_take_back(struct kernel *kernel, const char *who);
+
+/* The mask and who said it, to be handed from a set of maps to the one that replaces it. */
+struct off_state {
+	uint32_t mask;
+	struct pt_word words[PT_OFF_SOURCES];
+};
+void off_save(const struct kernel *kernel, struct off_state *ret);
+void off_restore(struct kernel *kernel, const struct off_state *state);
+
+/*
+ * The time that is recorded can be forgotten when every window that it touched is written.
+ */
+void off_settle(struct kernel *kernel);
+
+#endif
