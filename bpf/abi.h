@@ -34,6 +34,9 @@
 #define PT_LONG_TAG 132
 #define PT_LONG_DIGEST 136
 
+/* An enum in one byte of a key or value: bpftool prints its name. */
+#define PT_BYTE __attribute__((packed))
+
 /* What was done to a manifest. Stored in spool files: append only. */
 enum pt_op {
 	PT_OP_NONE = 0, /* no such op: keys never hold it */
@@ -49,11 +52,11 @@ enum pt_op {
 	 */
 	PT_OP_OFF = 6,
 	PT_OP_COUNT,
-};
+} PT_BYTE;
 
 struct pt_key {
 	__u32 registry; /* index into the registries map */
-	__u8 op; /* enum pt_op */
+	enum pt_op op;
 	__u8 zero[3];
 	char repository[PT_SHORT_REPOSITORY];
 	char tag[PT_SHORT_TAG]; /* empty: the request named a digest */
@@ -68,7 +71,7 @@ struct pt_key {
 
 struct pt_long_key {
 	__u32 registry;
-	__u8 op;
+	enum pt_op op;
 	__u8 zero[3];
 	char repository[PT_LONG_REPOSITORY];
 	char tag[PT_LONG_TAG];
@@ -202,13 +205,13 @@ struct pt_registry {
 };
 
 /* How a probed site's arguments and structs lie. */
-enum pt_go_abi { PT_GO_ABI_REGISTER = 1, PT_GO_ABI_STACK = 2 };
-enum pt_go_map { PT_GO_MAP_BUCKETS = 1, PT_GO_MAP_SWISS = 2, PT_GO_MAP_SWISS_SPLIT = 3 };
+enum pt_go_abi { PT_GO_ABI_REGISTER = 1, PT_GO_ABI_STACK = 2 } PT_BYTE;
+enum pt_go_map { PT_GO_MAP_BUCKETS = 1, PT_GO_MAP_SWISS = 2, PT_GO_MAP_SWISS_SPLIT = 3 } PT_BYTE;
 enum pt_go_hook {
 	PT_GO_HOOK_HTTP1 = 1, /* net/http.(*response).finishRequest */
 	PT_GO_HOOK_HTTP2 = 2, /* (*responseWriter).handlerDone, request behind a pointer */
 	PT_GO_HOOK_HTTP2_INLINE = 3, /* the same from Go 1.27 on, request inside the struct */
-};
+} PT_BYTE;
 
 /* Why a single target is off: bits of pt_site.off. */
 enum pt_site_off {
@@ -221,11 +224,11 @@ enum pt_site_off {
 #define PT_SITES 256
 struct pt_site {
 	__u32 registry;
-	__u8 go_abi;
-	__u8 go_map;
-	__u8 hook;
+	enum pt_go_abi go_abi;
+	enum pt_go_map go_map;
+	enum pt_go_hook hook;
 	__u8 off; /* enum pt_site_off */
-	__u64 hits;
+	__u64 hits; /* every one that is in the books */
 	__u64 layout_failures;
 	char symbol[104];
 	__u64 device;
@@ -236,6 +239,8 @@ struct pt_site {
 	__u32 off_was; /* and why: what off held then */
 	__u32 attach; /* which attach counts: a probe that is being removed may fire on for a while
 		       */
+	__u64 counted; /* hits that made or raised a count */
+	__u64 restarts; /* hits that were no reply: the function started over on a larger stack */
 };
 
 /* Rare wake-ups of the agent, through a ring buffer. */

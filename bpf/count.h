@@ -117,7 +117,7 @@ static __always_inline __u32 count_long(struct scratch *s, struct hit *hit, __u3
 	if (!map)
 		return LEDGER(lost_internal);
 	s->long_key.registry = hit->site->registry;
-	s->long_key.op = (__u8)op;
+	s->long_key.op = (enum pt_op)op;
 	__builtin_memcpy(s->long_key.digest, s->digest, sizeof(s->long_key.digest));
 	outcome = count_key(map, &s->long_key, now_ms, &hit->control->slot[window & 1].long_keys,
 			    hit->control->long_keys_signal, hit);

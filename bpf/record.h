@@ -71,6 +71,10 @@ static __always_inline void hit_end(struct hit *hit, __u32 outcome)
 	if (!hit->site)
 		return;
 	__sync_fetch_and_add(&hit->site->hits, 1);
+	if (outcome == LEDGER(counted))
+		__sync_fetch_and_add(&hit->site->counted, 1);
+	else if (outcome == LEDGER(filtered_stack_growth))
+		__sync_fetch_and_add(&hit->site->restarts, 1);
 	if (outcome == LEDGER(lost_layout)) {
 		__u64 failures = __sync_fetch_and_add(&hit->site->layout_failures, 1) + 1;
 

@@ -14,3 +14,10 @@ $(BUILD)/sql_files.inc: $(SQL_FILES) deploy/rules.mk
 $(BUILD)/user/store/schema.o $(BUILD)/asan/user/store/schema.o \
 $(BUILD)/fuzz/user/store/schema.o: $(BUILD)/sql_files.inc
 GENERATED += $(BUILD)/sql_files.inc
+
+ENGINE ?= $(firstword $(notdir $(wildcard /usr/bin/podman /usr/bin/buildah /usr/bin/docker)))
+
+.PHONY: image
+image: ## build the container image pulltap:VERSION, ENGINE=podman, buildah or docker
+	$(or $(ENGINE),$(error no container engine is installed: podman, buildah or docker)) build \
+		-f deploy/container/Containerfile --build-arg VERSION=$(VERSION) -t pulltap:$(VERSION) .

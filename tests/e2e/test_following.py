@@ -7,14 +7,14 @@ answered after it was found is missed.
 import os
 import secrets
 import shutil
-import subprocess
 
 import pytest
 
 from lib import books
 from lib.agent import Agent
+from lib.containers import Podman, RegistryContainers
 from lib.images import Image
-from lib.proc import Process, run, until
+from lib.proc import Process, run
 from lib.registry import Registry
 from lib.truth import Truth
 
@@ -50,14 +50,6 @@ def pull(registry, times):
         run(["curl", "-sSf", "-o", "/dev/null", "-H", "Accept: application/vnd.oci.image.manifest."
              "v1+json, application/vnd.docker.distribution.manifest.v2+json",
              f"{registry.url}/v2/team/app/manifests/v1"])
-
-
-def wait_http(registry):
-    def answers():
-        return subprocess.run(["curl", "-sf", registry.url + "/v2/"], capture_output=True,
-                              check=False).returncode == 0
-
-    until(answers, 30, what="the registry answers")
 
 
 def attached(agent, name):
@@ -130,7 +122,7 @@ def test_a_registry_in_a_file_system_of_its_own_is_found(keep, database, folder)
          f"mount --bind {registry.folder.path} {root}{registry.folder.path} && "
          f"exec chroot {root} /inside/{name} serve {registry._config}"],
         stdout=registry.log_path, stderr=registry.error_path))
-    wait_http(registry)
+    registry.wait_http()
     pull(registry, 4)
     registry.settle()
     agent.stop()
@@ -140,45 +132,12 @@ def test_a_registry_in_a_file_system_of_its_own_is_found(keep, database, folder)
     books.check(database, Truth(names).feed(registry.requests(since)), registry=name)
 
 
-class Containers:
-    """Containers of one image that holds docker-registry, run by a podman with its own store."""
-
-    def __init__(self, folder, binary):
-        self.podman = ["podman", "--runtime", "runc", "--cgroup-manager", "cgroupfs",
-                       "--storage-driver", "overlay", "--root", folder.make("store"),
-                       "--runroot", folder.make("run"), "--tmpdir", folder.make("tmp")]
-        root = folder.make("image")
-        libraries = [word for word in run(["ldd", binary]).stdout.split() if word[0] == "/"]
-        for source, target in [(path, path) for path in libraries] + [(binary, "/bin/registry")]:
-            os.makedirs(os.path.dirname(root + target), exist_ok=True)
-            shutil.copy(source, root + target)
-        os.makedirs(root + "/tmp")
-        archive = str(folder.path) + "/image.tar"
-        run(["tar", "-C", root, "-cf", archive, "."])
-        run([*self.podman, "import", archive, "localhost/registry:test"])
-
-    def start(self, keep, registry):
-        """The registry's own configuration, storage and log, in a container. Returns its id."""
-        name = "pulltap-" + secrets.token_hex(4)
-        place = str(registry.folder.path)
-        keep(Process([*self.podman, "run", "--rm", "--name", name, "--network", "host",
-                      "--ulimit", "nofile=20000:20000", "--ulimit", "nproc=32768:32768",
-                      "-v", f"{place}:{place}", "localhost/registry:test", "/bin/registry",
-                      "serve", registry._config],
-                     stdout=registry.log_path, stderr=registry.error_path))
-        wait_http(registry)
-        return name, run([*self.podman, "inspect", "--format", "{{.Id}}", name]).stdout.strip()
-
-    def stop(self, name):
-        run([*self.podman, "stop", "-t", "2", name])
-
-
 @pytest.mark.skipif(not shutil.which("podman") and not os.environ.get("CI"), reason="no podman")
-def test_two_containers_of_one_image_count_each_pull_once(keep, database, folder):
+def test_two_containers_of_one_image_count_each_pull_once(keep, database):
     """They share the inode behind two overlay mounts: one probe, not two. Named by id."""
     one, _, names = prepared(keep)
     two, _, _ = prepared(keep)
-    containers = Containers(folder, str(one.binary))
+    containers = RegistryContainers(keep(Podman()), str(one.binary))
     first, identity = containers.start(keep, one)
     since = [one.mark(), two.mark()]
     agent = keep(Agent(database.conninfo(), target=identity[:12])).start()

@@ -33,7 +33,7 @@ def counts(watch):
     found = {}
     for entry in dump_map(active_window(watch) + "/counts"):
         key = entry["key"]
-        assert key["op"] == 1
+        assert key["op"] == "PT_OP_GET"
         found[key["repository"], key["tag"], key["digest"]] = sum(
             cpu["value"]["count"] for cpu in entry["values"])
     return found
@@ -56,7 +56,10 @@ def test_dump_shows_names_and_counts_as_text(watch, folder):
     assert [entry["value"]["name"] for entry in dump_map(watch.agent.bpffs + "/registries")
             if entry["value"]["name"]] == ["load"]
     site, = watch.sites()
-    assert (site["symbol"], site["hits"]) == ("probed_reply", 10_000)
+    assert (site["symbol"], site["hits"], site["counted"], site["restarts"]) == (
+        "probed_reply", 10_000, 10_000, 0)
+    assert (site["hook"], site["go_abi"], site["go_map"]) == (
+        "PT_GO_HOOK_HTTP1", "PT_GO_ABI_REGISTER", "PT_GO_MAP_BUCKETS")
 
 
 def switch(watch, value):

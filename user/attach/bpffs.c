@@ -7,6 +7,7 @@
 #include <libgen.h>
 #include <limits.h>
 #include <linux/magic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -23,6 +24,23 @@ static int is_bpffs(const char *path)
 	return fs.f_type == BPF_FS_MAGIC;
 }
 
+/*
+ * A container, or a service with mounts of its own: what is mounted there ends with it, and so
+ * would the counting that is meant to go on. The node's mounts are those of its first process and
+ * of its first kernel thread; not every init lets itself be looked at.
+ */
+static bool own_mounts(void)
+{
+	static const char *const nodes[] = {"/proc/1/ns/mnt", "/proc/2/ns/mnt"};
+	struct stat node, self;
+
+	for (unsigned int i = 0; i < sizeof(nodes) / sizeof(*nodes); i++)
+		if (!stat(nodes[i], &node) && !stat("/proc/self/ns/mnt", &self) &&
+		    node.st_ino != self.st_ino)
+			return true;
+	return false;
+}
+
 int bpffs_prepare(const char *path)
 {
 	char parent[PATH_MAX];
@@ -37,7 +55,7 @@ int bpffs_prepare(const char *path)
 		return rc;
 	if (!rc) {
 		/* only the usual place is mounted over: elsewhere it would hide somebody's files */
-		if (strcmp(parent, "/sys/fs/bpf"))
+		if (strcmp(parent, "/sys/fs/bpf") || own_mounts())
 			return -EMEDIUMTYPE;
 		if (mount("bpf", parent, "bpf", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0700"))
 			return -errno;

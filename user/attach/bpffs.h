@@ -11,9 +11,9 @@
 #define BPFFS_PATH_BYTES 32
 
 /*
- * Makes sure that the parent of path is a BPF file system (mounts one where /sys/fs/bpf is bare)
- * and that path exists. Errors: -EPERM without CAP_SYS_ADMIN, -EMEDIUMTYPE when path lies on
- * another kind of file system.
+ * Makes sure that the parent of path is a BPF file system (mounts one where the node's /sys/fs/bpf
+ * is bare) and that path exists. Errors: -EPERM without CAP_SYS_ADMIN, -EMEDIUMTYPE when path lies
+ * on another kind of file system, in a container also where /sys/fs/bpf is bare.
  */
 must_check int bpffs_prepare(const char *path);
 

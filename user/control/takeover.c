@@ -36,7 +36,8 @@ int takeover_lock(const char *bpffs, int *ret_fd)
 	else if (rc == -EMEDIUMTYPE)
 		fprintf(stderr,
 			"pulltap: %s is not on a BPF file system: mount one (mount -t bpf bpf "
-			"/sys/fs/bpf) or choose another --bpffs\n",
+			"/sys/fs/bpf, on the node itself and not in a container) or choose another "
+			"--bpffs\n",
 			bpffs);
 	else if (rc == -EPERM || rc == -EACCES)
 		fprintf(stderr,

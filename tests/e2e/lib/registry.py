@@ -133,6 +133,13 @@ class Registry:
     def pid(self):
         return self.process.pid
 
+    def wait_http(self, timeout=30):
+        """For a registry that somebody else has started: until it answers."""
+        def answers():
+            return run(["curl", "-sf", self.url + "/v2/"], check=False).returncode == 0
+
+        until(answers, timeout, what="the registry answers")
+
     def settle(self, quiet=0.25, timeout=20):
         """Waits until the access log has not grown for a while: every handler has returned."""
         end = time.monotonic() + timeout
