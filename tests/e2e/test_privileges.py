@@ -13,38 +13,13 @@ import pytest
 from lib import books
 from lib.agent import Agent, BINARY, pulltap
 from lib.images import Image
+from lib.load import curl, mixed
 from lib.proc import Process, run, until
 from lib.registry import Registry
+from lib.rights import UID, USER, bits, children, start_as_service, status, tasks, without_user
 from lib.truth import Truth
-from lib.load import curl, mixed
 
 pytestmark = pytest.mark.needs_pulltap
-
-# linux/capability.h
-CAPS = {"dac_read_search": 2, "sys_ptrace": 19, "sys_admin": 21, "perfmon": 38, "bpf": 39}
-USER = "nobody"
-UID = 65534
-
-
-def bits(*names):
-    return sum(1 << CAPS[name] for name in names)
-
-
-def status(path):
-    with open(f"{path}/status") as lines:
-        return dict(line.rstrip("\n").split(":\t", 1) for line in lines if ":\t" in line)
-
-
-def children(pid):
-    found = []
-    for entry in os.listdir("/proc"):
-        try:
-            if entry.isdigit() and int(status(f"/proc/{entry}")["PPid"]) == pid:
-                found.append(int(entry))
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-    return found
-
 
 def helper(agent):
     found = [pid for pid in children(agent.pid)
@@ -59,7 +34,7 @@ def expected_helper(agent):
     keeps = set(name[len("cap_"):] for name in event["helper_keeps"].split(","))
     assert keeps in ({"dac_read_search", "sys_ptrace", "sys_admin"},
                      {"dac_read_search", "sys_ptrace", "perfmon", "bpf"}), keeps
-    return bits(*keeps)
+    return bits(keeps)
 
 
 def assert_rights(path, capabilities, uid=UID):
@@ -99,10 +74,9 @@ def test_no_thread_keeps_a_right_and_every_registry_is_counted(keep, database):
                        arguments=["--user", USER])).start()
     registry.start()
     agent.wait_log("target attached")
-    tasks = os.listdir(f"/proc/{agent.pid}/task")
-    assert len(tasks) >= 2  # the loop and the shipper
-    for task in tasks:
-        assert_rights(f"/proc/{agent.pid}/task/{task}", 0)
+    assert len(tasks(agent.pid)) >= 2  # the loop and the shipper
+    for task in tasks(agent.pid):
+        assert_rights(task, 0)
     assert_rights(f"/proc/{helper(agent)}", expected_helper(agent))
     # no way from the helper to what the agent has open, and nothing to write to but the log
     open_files = [os.readlink(f"/proc/{helper(agent)}/fd/{fd}")
@@ -123,7 +97,7 @@ def test_agents_of_root_and_of_nobody_adopt_each_others_set(keep, database):
     registry = filled(keep)
     truth = Truth(registry.names())
     agent = keep(Agent(database.conninfo(), target=registry.binary))
-    agent.arguments = [a for a in agent.arguments if a not in ("--user", USER)]
+    agent.arguments = without_user(agent)
     for turn in range(5):
         agent.start(*(["--user", USER] if turn % 2 else []))
         assert bool(agent.events("adopted what counts already")) == (turn > 0)
@@ -154,18 +128,9 @@ def test_capabilities_given_by_a_service_manager_are_enough(keep, database):
     """Never root: as a unit with User= and AmbientCapabilities= starts it."""
     registry = filled(keep)
     agent = keep(Agent(database.conninfo(), target=registry.binary, wait_ready=False))
-    os.mkdir(agent.bpffs, 0o700)
-    for path in (agent.bpffs, agent.state, agent.folder.path):
-        os.chown(path, UID, UID)
-    given = "-all," + ",".join("+" + name for name in CAPS)
-    arguments = [a for a in agent.arguments if a not in ("--user", USER)]
-    agent.process = keep(Process(
-        ["setpriv", "--reuid", str(UID), "--regid", str(UID), "--clear-groups", "--inh-caps",
-         given, "--ambient-caps", given, "--bounding-set", given, "--", BINARY, "run",
-         *arguments], stdout=agent.log_path, stderr=agent.log_path))
-    agent.wait_log("ready", 60)
-    for task in os.listdir(f"/proc/{agent.pid}/task"):
-        found = status(f"/proc/{agent.pid}/task/{task}")
+    start_as_service(agent)
+    for task in tasks(agent.pid):
+        found = status(task)
         assert int(found["CapPrm"], 16) == int(found["CapAmb"], 16) == 0
         assert found["Seccomp"] == "2" and found["NoNewPrivs"] == "1"
     found = status(f"/proc/{helper(agent)}")
@@ -178,16 +143,7 @@ def test_capabilities_given_by_a_service_manager_are_enough(keep, database):
 def test_a_missing_capability_is_named(keep, database):
     registry = filled(keep)
     agent = keep(Agent(database.conninfo(), target=registry.binary, wait_ready=False))
-    os.mkdir(agent.bpffs, 0o700)
-    for path in (agent.bpffs, agent.state, agent.folder.path):
-        os.chown(path, UID, UID)
-    given = "-all,+bpf,+perfmon"
-    arguments = [a for a in agent.arguments if a not in ("--user", USER)]
-    agent.process = keep(Process(
-        ["setpriv", "--reuid", str(UID), "--regid", str(UID), "--clear-groups", "--inh-caps",
-         given, "--ambient-caps", given, "--", BINARY, "run", *arguments],
-        stdout=agent.log_path, stderr=agent.log_path))
-    agent.wait_log("ready", 60)
+    start_as_service(agent, ("bpf", "perfmon"))
     assert "CAP_SYS_PTRACE is missing" in agent.log()
     agent.stop()
 
@@ -195,7 +151,6 @@ def test_a_missing_capability_is_named(keep, database):
 def test_a_read_only_root_needs_two_writable_places(keep, database):
     registry = filled(keep)
     agent = keep(Agent(database.conninfo(), target=registry.binary, wait_ready=False))
-    arguments = [a for a in agent.arguments if a not in ("--user", USER)]
     script = f"""
 set -eu
 mount --make-rprivate /
@@ -206,7 +161,7 @@ for place in /tmp /run /var /dev/shm; do
 done
 if touch /read-only-or-not /tmp/read-only-or-not 2>/dev/null; then exit 3; fi
 touch {agent.state}/writable; rm {agent.state}/writable
-exec {BINARY} run {shlex.join(arguments)} --user {USER}
+exec {BINARY} run {shlex.join(without_user(agent))} --user {USER}
 """
     agent.process = keep(Process(["unshare", "-m", "sh", "-c", script], stdout=agent.log_path,
                                  stderr=agent.log_path))

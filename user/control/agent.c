@@ -19,6 +19,7 @@
 #include "attach/off.h"
 #include "attach/sites.h"
 #include "base/log.h"
+#include "control/notify.h"
 #include "control/privileges.h"
 #include "control/status_file.h"
 #include "control/switch.h"
@@ -52,6 +53,7 @@ struct agent {
 	time_t last_swap_s, last_scan_s;
 	bool site_off[PT_SITES]; /* failed canaries that were reported */
 	struct log_gate drain_gate;
+	struct notify notify;
 	struct agent_status status;
 };
 
@@ -338,6 +340,7 @@ static void on_tick(struct agent *agent)
 		agent->rescan = false;
 	}
 	write_status(agent);
+	notify_tick(&agent->notify, &agent->status.shipper, shipper_silent_s(agent->shipper));
 }
 
 /*
@@ -383,6 +386,7 @@ static void on_signal(struct agent *agent)
 		return;
 	agent->ended = true;
 	agent->remove = info.ssi_signo == SIGINT;
+	notify_stopping();
 	log_info("stopping", "signal=%s probes=%s", agent->remove ? "SIGINT" : "SIGTERM",
 		 agent->remove ? "removed" : "kept");
 }
@@ -524,6 +528,7 @@ int agent_run(const struct options *options)
 		log_info("ready", "version=%s node=%s window_s=%u pins=%s", PULLTAP_VERSION,
 			 agent->node, options->window_s, options->bpffs);
 		write_status(agent);
+		notify_ready();
 		loop(agent);
 		rc = close_kernel(agent) ?: agent->failed;
 	} else {

@@ -25,6 +25,7 @@ struct shipper {
 	pthread_cond_t changed; /* from the thread: status changed */
 	bool kicked;
 	bool stopping;
+	time_t round_s; /* when the thread last came round, monotonic */
 	uint64_t looks; /* how often the thread began to look at the spool */
 	uint64_t empty_look; /* the latest of them that found nothing */
 	struct shipper_status status;
@@ -49,6 +50,14 @@ static int64_t wall_us(void)
 
 	clock_gettime(CLOCK_REALTIME, &ts);
 	return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
+}
+
+static time_t monotonic_s(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec;
 }
 
 static struct timespec deadline_in(unsigned int ms)
@@ -101,6 +110,7 @@ static bool pause_thread(struct shipper *shipper, unsigned int ms)
 			break;
 	shipper->kicked = false;
 	shipper->looks++;
+	shipper->round_s = monotonic_s();
 	stopping = shipper->stopping;
 	pthread_mutex_unlock(&shipper->lock);
 	return !stopping;
@@ -239,6 +249,7 @@ int shipper_new(struct shipper **ret, struct spool *spool, struct store *store)
 	shipper->spool = spool;
 	shipper->store = store;
 	shipper->status.since_us = wall_us();
+	shipper->round_s = monotonic_s();
 	pthread_mutex_init(&shipper->lock, NULL);
 	pthread_cond_init(&shipper->wake, NULL);
 	pthread_cond_init(&shipper->changed, NULL);
@@ -289,6 +300,16 @@ void shipper_status(struct shipper *shipper, struct shipper_status *ret)
 	ret->waiting = stats.files;
 	ret->waiting_bytes = stats.bytes;
 	ret->put_aside = stats.bad_files;
+}
+
+unsigned int shipper_silent_s(struct shipper *shipper)
+{
+	time_t since;
+
+	pthread_mutex_lock(&shipper->lock);
+	since = monotonic_s() - shipper->round_s;
+	pthread_mutex_unlock(&shipper->lock);
+	return (unsigned int)since;
 }
 
 void shipper_free(struct shipper **ptr)

@@ -52,6 +52,9 @@ bool shipper_flush(struct shipper *shipper, unsigned int timeout_ms);
 
 void shipper_status(struct shipper *shipper, struct shipper_status *ret); /* any thread */
 
+/* Seconds since the thread last came round, which an idle one does often. Any thread. */
+unsigned int shipper_silent_s(struct shipper *shipper);
+
 /* Stops a running transfer within 100 ms (its window stays in the spool) and ends the thread. */
 void shipper_free(struct shipper **shipper);
 
