@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR MIT */
 /*
  * What the kernel side and the agent agree on: the only header both include. Every struct here
- * is a map key or value; bpftool prints them by these names. Fixed widths, zeroed padding,
- * numbers only ever appended. A change of any layout raises PULLTAP_ABI_VERSION.
+ * is a map key or value; bpftool prints them by these names. Fixed widths, zeroed padding.
+ *
+ * Maps outlive the build that made them: an agent takes over and drains what an older one left. So
+ * fields and numbers are only ever appended, and what is missing in an older map reads as 0. A
+ * change that is more than that raises PULLTAP_ABI_VERSION, and then nothing older is taken over.
+ * Keys, pt_count, pt_slot and pt_word can't grow: they are elements of something else.
  */
 #ifndef PULLTAP_ABI_H
 #define PULLTAP_ABI_H
@@ -11,7 +15,7 @@
 #include <linux/types.h>
 #endif
 
-#define PULLTAP_ABI_VERSION 1
+#define PULLTAP_ABI_VERSION 2
 
 /*
  * Longest names that are counted. A repository is 255 bytes in the OCI grammar, 512 leaves room
@@ -92,7 +96,7 @@ _Static_assert(sizeof(struct pt_count) == 8, "one word per key and CPU");
  * The conservation ledger: one struct per CPU and window. At every moment
  *   seen = counted + sum(filtered_*) + sum(lost_*)
  * and the *notes* say more about hits that one of those already holds.
- * X(name, kind, help); append only within the list, the order is stored in spool files.
+ * X(name, kind, help); append only, the order is stored in spool files.
  */
 #define PT_LEDGER(X)                                                                               \
 	X(seen, SEEN, "probe hits")                                                                \
@@ -125,7 +129,8 @@ _Static_assert(sizeof(struct pt_count) == 8, "one word per key and CPU");
 	X(note_digest_malformed, NOTE, "counted, digest header is not a digest")                   \
 	X(note_hint_full, NOTE, "HEAD counted, its hint found no room")                            \
 	X(note_long_key, NOTE, "counted under a long key")                                         \
-	X(note_overflow, NOTE, "counted in the overflow map: no room or no memory for a key")
+	X(note_overflow, NOTE, "counted in the overflow map: no room or no memory for a key")      \
+	X(lost_entry, LOST, "no program stood behind the probe: only by a hand at its pins")
 
 struct pt_ledger {
 #define X(name, kind, help) __u64 name;
@@ -153,6 +158,9 @@ struct pt_slot {
 	__u32 overflow_keys;
 	__u32 signalled; /* an early swap was asked for */
 	__u32 off_mask; /* enum pt_off: who had counting switched off during this window */
+	__u64 entry_lost_start; /* what the entry programs had lost when the window began */
+	__u64 entry_lost_end; /* and when it ended; all ones while it is in use */
+	__u64 spare[4];
 };
 
 /* A time in CLOCK_BOOTTIME nanoseconds; since_ns == 0: none. */
@@ -174,7 +182,7 @@ struct pt_control {
 	__u32 abi_version;
 	__u32 active; /* 0 or 1: read once per hit */
 	__u64 abi_hash; /* of the BPF object that made these maps */
-	__u64 generation; /* raised by each load */
+	__u64 generation; /* number of this set: each load raises it */
 	__u64 loaded_boot_ns;
 	struct pt_slot slot[2];
 	__u32 agent_pid; /* who drains these maps; 0 = nobody */
@@ -242,6 +250,17 @@ struct pt_site {
 	__u64 counted; /* hits that made or raised a count */
 	__u64 restarts; /* hits that were no reply: the function started over on a larger stack */
 };
+
+/*
+ * What the probes are attached to, and the slots behind it: bpf/entry.bpf.c. Numbers are stored in
+ * pinned links, so they never change their meaning.
+ */
+enum pt_entry {
+	PT_ENTRY_HTTP1 = 0,
+	PT_ENTRY_HTTP2 = 1,
+	PT_ENTRY_COUNT,
+};
+#define PT_ENTRIES 16 /* room for those to come: the map outlives this build */
 
 /* Rare wake-ups of the agent, through a ring buffer. */
 enum pt_event_type {

@@ -129,8 +129,9 @@ def test_second_agent_is_refused_and_the_first_counts_on(start, folder):
 
 def kernel_objects(bpffs):
     """What of a folder of pins lives in the kernel: {kind: ids}."""
-    programs = {json.loads(bpftool("-j", "prog", "show", "pinned", f"{bpffs}/program/{name}").stdout)
-                ["id"] for name in ("go_http1", "go_http2", "exec_watch")}
+    programs = {json.loads(bpftool("-j", "prog", "show", "pinned", f"{bpffs}/{name}").stdout)
+                ["id"] for name in ("entry/http1", "entry/http2", "program/go_http1",
+                                    "program/go_http2", "program/exec_watch")}
     everything = {kind: json.loads(bpftool("-j", kind, "show").stdout)
                   for kind in ("prog", "link", "map")}
     maps = {number for program in everything["prog"] if program["id"] in programs

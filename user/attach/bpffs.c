@@ -68,11 +68,15 @@ int bpffs_prepare(const char *path)
 int bpffs_lock(const char *path)
 {
 	_cleanup_close_ int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct stat st;
 
 	if (fd < 0)
 		return -errno;
 	if (flock(fd, LOCK_EX | LOCK_NB))
 		return -errno;
+	/* removed by the one who had the lock before: a lock on it would keep nobody out */
+	if (fstat(fd, &st) || !st.st_nlink)
+		return -ENOENT;
 	return TAKE_FD(fd);
 }
 

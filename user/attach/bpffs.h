@@ -17,7 +17,10 @@
  */
 must_check int bpffs_prepare(const char *path);
 
-/* Takes the lock; a descriptor to keep, -EWOULDBLOCK when another process holds it. */
+/*
+ * Takes the lock; a descriptor to keep. -EWOULDBLOCK when another process holds it, -ENOENT when
+ * there is no such folder (any more).
+ */
 must_check int bpffs_lock(const char *path);
 
 /*

@@ -114,16 +114,10 @@ uint32_t off_take_back(struct kernel *kernel, const char *who)
 	return off_enforce(kernel);
 }
 
-void off_save(const struct kernel *kernel, struct off_state *ret)
+void off_hand_over(const struct kernel *from, struct kernel *to)
 {
-	ret->mask = *kernel->off;
-	memcpy(ret->words, kernel->control->words, sizeof(ret->words));
-}
-
-void off_restore(struct kernel *kernel, const struct off_state *state)
-{
-	memcpy(kernel->control->words, state->words, sizeof(state->words));
-	__atomic_store_n(kernel->off, state->mask, __ATOMIC_SEQ_CST);
+	memcpy(to->control->words, from->control->words, sizeof(to->control->words));
+	to->control->off = from->control->off;
 }
 
 void off_end(struct kernel *kernel)

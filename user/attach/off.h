@@ -49,13 +49,8 @@ void off_end(struct kernel *kernel);
  */
 uint32_t off_take_back(struct kernel *kernel, const char *who);
 
-/* The mask and who said it, to be handed from a set of maps to the one that replaces it. */
-struct off_state {
-	uint32_t mask;
-	struct pt_word words[PT_OFF_SOURCES];
-};
-void off_save(const struct kernel *kernel, struct off_state *ret);
-void off_restore(struct kernel *kernel, const struct off_state *state);
+/* Who said what, for a set of maps that replaces another; the mask itself is one for both. */
+void off_hand_over(const struct kernel *from, struct kernel *to);
 
 /*
  * The time that is recorded can be forgotten when every window that it touched is written.

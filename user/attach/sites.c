@@ -9,6 +9,7 @@
 #include <xxhash.h>
 
 #include "attach/uprobe.h"
+#include "base/log.h"
 
 bool sites_read(const struct kernel *kernel, uint32_t index, struct pt_site *ret)
 {
@@ -55,12 +56,55 @@ static bool same_file(const struct pt_site *site, uint64_t device, uint64_t inod
 	return site->device == device && site->inode == inode;
 }
 
-static bool is_linked(const struct kernel *kernel, uint32_t index)
+static enum pt_entry entry_of(const struct pt_site *site)
 {
+	return site->hook == PT_GO_HOOK_HTTP1 ? PT_ENTRY_HTTP1 : PT_ENTRY_HTTP2;
+}
+
+/*
+ * The kernel's struct bpf_link_info for a probe. Where its end is younger than the kernel (the
+ * place from 6.6 on, the cookie from 6.9 on) it stays 0; the headers may be older than either.
+ */
+struct probe_info {
+	uint32_t link_type, link_id, program_id, zero;
+	uint32_t event_type, zero_too;
+	uint64_t name;
+	uint32_t name_length, file_offset;
+	uint64_t cookie;
+};
+#define EVENT_UPROBE 1 /* BPF_PERF_EVENT_UPROBE */
+
+static uint64_t cookie_of(const struct kernel *kernel, uint32_t index)
+{
+	return (uint64_t)kernel->sites[index].attach << 32 | index;
+}
+
+enum site_probe sites_probe(const struct kernel *kernel, uint32_t index)
+{
+	const struct pt_site *site = &kernel->sites[index];
+	struct probe_info info = {};
+	uint32_t size = sizeof(info);
+	_cleanup_close_ int link = -1;
 	char path[PATH_MAX];
 
 	link_path(kernel, index, path);
-	return !access(path, F_OK);
+	link = bpf_obj_get(path);
+	if (link < 0)
+		return errno == ENOENT ? SITE_PROBE_GONE : SITE_PROBE_FOREIGN;
+	if (bpf_obj_get_info_by_fd(link, (struct bpf_link_info *)&info, &size) ||
+	    info.link_type != BPF_LINK_TYPE_PERF_EVENT ||
+	    info.program_id != kernel->entry.program_id[entry_of(site)])
+		return SITE_PROBE_FOREIGN;
+	if (info.event_type &&
+	    (info.event_type != EVENT_UPROBE || info.file_offset != (uint32_t)site->file_offset))
+		return SITE_PROBE_FOREIGN;
+	return info.cookie && info.cookie != cookie_of(kernel, index) ? SITE_PROBE_FOREIGN
+								      : SITE_PROBE_OURS;
+}
+
+static bool is_linked(const struct kernel *kernel, uint32_t index)
+{
+	return sites_probe(kernel, index) == SITE_PROBE_OURS;
 }
 
 /* Has this instruction of this very binary a slot? */
@@ -101,6 +145,32 @@ void sites_unlink(const struct kernel *kernel)
 		link_path(kernel, i, path);
 		unlink(path); /* absent: somebody was faster */
 	}
+}
+
+int sites_prove(const struct kernel *kernel)
+{
+	char path[PATH_MAX];
+	int missing = 0;
+
+	for (uint32_t i = 0; i < PT_SITES; i++) {
+		const struct pt_site *site = &kernel->sites[i];
+		enum site_probe probe = sites_probe(kernel, i);
+		bool wanted = site->hook && !site->off && !*kernel->off;
+
+		if (wanted ? probe == SITE_PROBE_OURS : probe == SITE_PROBE_GONE)
+			continue;
+		link_path(kernel, i, path);
+		if (probe != SITE_PROBE_GONE && unlink(path) && errno != ENOENT)
+			return -errno;
+		if (!wanted)
+			continue;
+		log_warn(probe == SITE_PROBE_GONE ? "a probe is gone" : "a probe is not ours",
+			 "site=%u inode=%llu symbol=\"%s\" action=\"attached anew when its file "
+			 "runs\"",
+			 i, (unsigned long long)site->inode, site->symbol);
+		missing++;
+	}
+	return missing;
 }
 
 /* Detaches the slots that are marked. */
@@ -162,22 +232,21 @@ static int detach_other_builds(struct kernel *kernel, const struct binary *binar
 static int attach(struct kernel *kernel, uint32_t index, int binary_fd)
 {
 	struct pt_site *site = &kernel->sites[index];
-	enum kernel_program program =
-		site->hook == PT_GO_HOOK_HTTP1 ? KERNEL_GO_HTTP1 : KERNEL_GO_HTTP2;
 	uint64_t number = ++kernel->control->attaches;
 	_cleanup_close_ int link = -1;
 	char path[PATH_MAX];
 
-	/* from here on a former probe of this slot, whose removal may take a while, counts nothing
-	 */
-	__atomic_store_n(&site->attach, (uint32_t)number, __ATOMIC_SEQ_CST);
-	link = uprobe_attach(kernel->program_fd[program], binary_fd, site->file_offset,
-			     number << 32 | index);
-	if (link < 0)
-		return link;
+	/* whatever lies there: a link that is not ours, or to an entry that is no more */
 	link_path(kernel, index, path);
 	if (unlink(path) && errno != ENOENT)
 		return -errno;
+	/* from here on a former probe of this slot, whose removal may take a while, counts nothing
+	 */
+	__atomic_store_n(&site->attach, (uint32_t)number, __ATOMIC_SEQ_CST);
+	link = uprobe_attach(kernel->entry.program_fd[entry_of(site)], binary_fd, site->file_offset,
+			     cookie_of(kernel, index));
+	if (link < 0)
+		return link;
 	if (bpf_obj_pin(link, path))
 		return -errno;
 	/* switched off meanwhile, by somebody who could not see this link yet */

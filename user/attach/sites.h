@@ -26,6 +26,21 @@ bool sites_has(const struct kernel *kernel, const struct binary *binary);
 /* Takes the probes off and keeps the slots, for sites_attach() to come back to. Any thread. */
 void sites_unlink(const struct kernel *kernel);
 
+/* What is pinned as the probe of a site. */
+enum site_probe {
+	SITE_PROBE_OURS,
+	SITE_PROBE_GONE,
+	SITE_PROBE_FOREIGN, /* a link to something else, or to another place */
+};
+enum site_probe sites_probe(const struct kernel *kernel, uint32_t index);
+
+/*
+ * For an agent that takes over: pins survive, but is a probe behind each? What is not ours is taken
+ * off, and the log names each site that should be probed and is not; follow_scan() attaches them
+ * anew. Returns how many.
+ */
+must_check int sites_prove(const struct kernel *kernel);
+
 /* Detaches the sites of a binary; 0 also when there are none. */
 must_check int sites_detach(struct kernel *kernel, uint64_t device, uint64_t inode);
 

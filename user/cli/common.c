@@ -15,11 +15,13 @@ int command_open_kernel(struct kernel **ret, const struct options *options)
 			"pulltap: nothing is pinned under %s: no agent has run here since boot; "
 			"start one with `pulltap run`\n",
 			options->bpffs);
-	else if (rc == -EPROTO)
+	else if (rc == -EPROTO || rc == -EPROTONOSUPPORT)
+		fprintf(stderr, "pulltap: %s was made by %s version; use that one's commands\n",
+			options->bpffs, rc == -EPROTO ? "an older" : "a newer");
+	else if (rc == -EUCLEAN)
 		fprintf(stderr,
-			"pulltap: %s was made by a pulltap with another layout; use that version, "
-			"or "
-			"replace it with `pulltap run`\n",
+			"pulltap: some of the pins in %s are missing; `pulltap uninstall` removes "
+			"the rest\n",
 			options->bpffs);
 	else if (rc == -EPERM || rc == -EACCES)
 		fprintf(stderr, "pulltap: reading %s needs root (CAP_BPF and access to the pins)\n",

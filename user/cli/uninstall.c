@@ -8,12 +8,14 @@
 #include "attach/kernel.h"
 #include "attach/sites.h"
 #include "cli/commands.h"
+#include "control/takeover.h"
 #include "window/drain.h"
 
 /* Counts that no agent has taken yet go to the spool, so that the next agent ships them. */
 static int save_counts(struct kernel *kernel, const struct options *options)
 {
 	_cleanup_(spool_free) struct spool *spool = NULL;
+	struct drain_result sum = {};
 	char path[4096];
 	int rc = sites_detach_all(kernel);
 
@@ -21,7 +23,17 @@ static int save_counts(struct kernel *kernel, const struct options *options)
 		return rc;
 	snprintf(path, sizeof(path), "%s/spool", options->state_dir);
 	rc = spool_new(&spool, path);
-	return rc ?: drain_all(kernel, spool);
+	return rc ?: takeover_finish(kernel->path, NULL, spool, &sum);
+}
+
+/* Another version's, or not whole: nobody here can read them. */
+static int drop_counts(const struct options *options)
+{
+	fprintf(stderr,
+		"pulltap: what %s counted since its agent's last window is dropped: another "
+		"version made it, or some of its pins are missing\n",
+		options->bpffs);
+	return 0;
 }
 
 int command_uninstall(int argc, char **argv)
@@ -51,9 +63,11 @@ int command_uninstall(int argc, char **argv)
 		return 1;
 	}
 	rc = kernel_open(&kernel, options.bpffs);
-	if (!rc && kernel->control->slot[kernel->control->active & 1].sequence)
+	if (!rc)
 		rc = save_counts(kernel, &options);
-	if (rc && rc != -ENOENT && rc != -EPROTO) {
+	else if (rc == -EPROTO || rc == -EPROTONOSUPPORT || rc == -EUCLEAN)
+		rc = drop_counts(&options);
+	if (rc && rc != -ENOENT) {
 		fprintf(stderr, "pulltap: saving the last counts: %s\n", strerror(-rc));
 		return 1;
 	}

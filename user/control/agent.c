@@ -47,7 +47,7 @@ struct agent {
 	struct embedded *embedded;
 	struct ring_buffer *events;
 	int lock_fd, epoll_fd, signal_fd, window_fd, tick_fd, helper_fd;
-	bool ended, failed, remove, swap_asked, rescan, uses_embedded;
+	bool ended, failed, remove, swap_asked, rescan, uses_embedded, others_finished;
 	char node[65];
 	char drain_error[128];
 	time_t last_swap_s, last_scan_s;
@@ -223,7 +223,6 @@ static int open_kernel(struct agent *agent)
 
 	if (rc)
 		return rc;
-	agent->kernel->control->agent_pid = (uint32_t)getpid();
 	rc = kernel_watch_execs(agent->kernel);
 	if (rc)
 		log_warn("new processes are found by scanning only", "error=\"%s\" every_s=%d",
@@ -232,23 +231,45 @@ static int open_kernel(struct agent *agent)
 	return rc || agent->helper_fd < 0 ? rc : watch_fd(agent, agent->helper_fd);
 }
 
+/* Says once in a while that windows can't be written; true when they can. */
+static bool report_drain(struct agent *agent, int rc)
+{
+	uint64_t suppressed;
+
+	agent->status.drain_error = NULL;
+	if (!rc)
+		return true;
+	snprintf(agent->drain_error, sizeof(agent->drain_error), "%s", strerror(-rc));
+	agent->status.drain_error = agent->drain_error;
+	if (log_gate_open(&agent->drain_gate, 30, &suppressed))
+		log_error("a window can't be written, its counts stay in the kernel",
+			  "spool=%s error=\"%s\" suppressed=%llu", spool_path(agent->spool),
+			  strerror(-rc), (unsigned long long)suppressed);
+	return false;
+}
+
+/* What other sets still hold comes before our own windows. */
+static int finish_others(struct agent *agent)
+{
+	struct drain_result result = {};
+	int rc;
+
+	if (agent->others_finished)
+		return 0;
+	rc = takeover_finish(agent->kernel->path, agent->kernel, agent->spool, &result);
+	if (result.swapped)
+		books_add(&agent->status.books, &result);
+	agent->others_finished = !rc;
+	return rc;
+}
+
 static void drain(struct agent *agent, bool force)
 {
-	struct drain_result result;
-	uint64_t suppressed;
-	int rc = drain_window(agent->kernel, agent->spool, force, &result);
+	struct drain_result result = {};
+	int rc = finish_others(agent);
 
-	if (rc) {
-		snprintf(agent->drain_error, sizeof(agent->drain_error), "%s", strerror(-rc));
-		agent->status.drain_error = agent->drain_error;
-		if (log_gate_open(&agent->drain_gate, 30, &suppressed))
-			log_error("a window can't be written, its counts stay in the kernel",
-				  "spool=%s error=\"%s\" suppressed=%llu", spool_path(agent->spool),
-				  strerror(-rc), (unsigned long long)suppressed);
-		return;
-	}
-	agent->status.drain_error = NULL;
-	if (!result.swapped)
+	rc = rc ?: drain_window(agent->kernel, agent->spool, force, &result);
+	if (!report_drain(agent, rc) || !result.swapped)
 		return;
 	agent->last_swap_s = boot_s();
 	agent->status.windows++;
@@ -438,23 +459,25 @@ static int open_all(struct agent *agent)
 	rc = rc ?: privileges_become_user(agent->options, agent->lock_fd);
 	rc = rc ?: open_spool(agent);
 	rc = rc ?: open_kernel(agent);
-	rc = rc ?: drain_begin(agent->kernel, agent->spool);
 	rc = rc ?: open_switch(agent);
 	rc = rc ?: open_database(agent);
 	rc = rc ?: open_follow(agent);
-	if (!rc)
+	if (!rc) {
+		report_drain(agent, finish_others(agent));
 		privileges_seal(agent->uses_embedded);
+	}
 	return rc;
 }
 
 /* Probes go first, then the last counts leave the kernel, then the maps go. */
 static int close_kernel(struct agent *agent)
 {
-	struct drain_result result;
+	struct drain_result result = {};
 	int rc = 0;
 
 	if (agent->remove)
 		rc = sites_detach_all(agent->kernel);
+	rc = rc ?: finish_others(agent);
 	rc = rc ?: drain_window(agent->kernel, agent->spool, agent->remove, &result);
 	if (rc) {
 		log_error("the last counts stay in the kernel", "error=\"%s\" pins=%s",

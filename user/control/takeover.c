@@ -2,34 +2,41 @@
 #include "control/takeover.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "attach/bpffs.h"
+#include "attach/generation.h"
 #include "attach/off.h"
 #include "attach/sites.h"
 #include "base/log.h"
-#include "window/drain.h"
 
 static void name_owner(const char *bpffs)
 {
 	_cleanup_(kernel_free) struct kernel *kernel = NULL;
-	int rc = kernel_open(&kernel, bpffs);
+	char pid[32] = "pid unknown";
 
+	if (!kernel_open(&kernel, bpffs) && kernel->control->agent_pid)
+		snprintf(pid, sizeof(pid), "pid %u", kernel->control->agent_pid);
 	fprintf(stderr,
-		"pulltap: another agent (pid %u) already counts with %s; stop it first, or give "
-		"this "
+		"pulltap: another agent (%s) already counts with %s; stop it first, or give this "
 		"one its own --bpffs and --state-dir\n",
-		rc ? 0 : kernel->control->agent_pid, bpffs);
+		pid, bpffs);
 }
 
 int takeover_lock(const char *bpffs, int *ret_fd)
 {
 	int rc = bpffs_prepare(bpffs);
 
-	if (!rc) {
+	/* once more if the one who had it has just removed the folder */
+	for (int tries = 0; !rc && tries < 3; tries++) {
 		*ret_fd = bpffs_lock(bpffs);
 		rc = *ret_fd < 0 ? *ret_fd : 0;
+		if (rc != -ENOENT)
+			break;
+		rc = bpffs_prepare(bpffs);
 	}
 	if (rc == -EWOULDBLOCK)
 		name_owner(bpffs);
@@ -48,23 +55,8 @@ int takeover_lock(const char *bpffs, int *ret_fd)
 	return rc;
 }
 
-/* A set made by another build: its last counts go to the spool, then it goes. */
-static int replace_set(struct kernel *kernel, struct spool *spool, const char *pins)
+static int load_error(int rc)
 {
-	int rc = sites_detach_all(kernel);
-
-	rc = rc ?: drain_all(kernel, spool);
-	return rc ?: bpffs_empty(pins);
-}
-
-static int load_set(const struct options *options, const char *pins)
-{
-	struct kernel_sizes sizes = {.max_keys = options->max_keys,
-				     .hint_seconds = options->hint_s};
-	int rc = kernel_load(pins, &sizes);
-
-	if (rc && bpffs_empty(pins))
-		log_warn("half a set of pins is left", "pins=%s", options->bpffs);
 	if (rc == -EPERM)
 		fprintf(stderr, "pulltap: loading programs: permission denied: run as root\n");
 	else if (rc == -EACCES)
@@ -78,42 +70,205 @@ static int load_set(const struct options *options, const char *pins)
 	return rc;
 }
 
-int takeover_kernel(const struct options *options, struct spool *spool, int lock_fd,
-		    struct kernel **ret)
+static int open_error(int rc, const char *bpffs)
 {
-	_cleanup_(kernel_free) struct kernel *kernel = NULL;
-	const char *bpffs = options->bpffs;
-	char pins[BPFFS_PATH_BYTES];
-	struct off_state off = {};
-	int rc;
-
-	bpffs_path(lock_fd, pins);
-	rc = kernel_open(&kernel, pins);
-
-	if (!rc && kernel->control->abi_hash != kernel_abi_hash()) {
-		log_info("replacing the kernel side of another build", "pins=%s", bpffs);
-		off_save(kernel, &off);
-		rc = replace_set(kernel, spool, pins) ?: -ENOENT;
-		kernel_free(&kernel);
-	} else if (!rc) {
-		log_info("adopted what counts already", "pins=%s", bpffs);
-		kernel->control->hint_seconds = options->hint_s;
-	} else if (rc == -EPROTO) {
+	if (rc == -EPROTO)
 		fprintf(stderr,
-			"pulltap: %s holds counts in another version's layout: start that version "
+			"pulltap: %s holds counts in an older version's layout: start that version "
 			"once more and stop it with SIGINT, or drop them with `pulltap "
 			"uninstall`\n",
 			bpffs);
+	else if (rc == -EPROTONOSUPPORT)
+		fprintf(stderr,
+			"pulltap: %s is in use by a newer version, whose counts this one can't "
+			"read: to go back, first stop that version with SIGINT or run its `pulltap "
+			"uninstall`; either saves the last counts\n",
+			bpffs);
+	else if (rc == -EUCLEAN)
+		fprintf(stderr,
+			"pulltap: somebody removed some of the pins in %s: `pulltap uninstall` "
+			"removes the rest\n",
+			bpffs);
+	else if (rc)
+		return load_error(rc);
+	return rc;
+}
+
+static int remove_set(const char *pins, uint64_t number)
+{
+	char folder[PATH_MAX];
+	int rc;
+
+	generation_path(folder, pins, number);
+	rc = bpffs_empty(folder);
+	return rc || !rmdir(folder) || errno == ENOENT ? rc : -errno;
+}
+
+/* Was a window of this set ever given to the programs? If not, no hit has reached it. */
+static bool was_in_use(const struct kernel *kernel)
+{
+	return kernel->control->slot[0].sequence || kernel->control->slot[1].sequence;
+}
+
+/*
+ * The youngest set that may hold counts, or NULL. One that an agent was about to load when it died
+ * is removed: it comes to use only when its window is owned.
+ */
+static int find_youngest(const char *pins, struct kernel **ret)
+{
+	uint64_t numbers[GENERATIONS_MAX];
+	int count = generation_list(pins, numbers), rc;
+
+	if (count < 0)
+		return count;
+	while (count--) {
+		_cleanup_(kernel_free) struct kernel *kernel = NULL;
+
+		rc = kernel_open_generation(&kernel, pins, numbers[count]);
+		if (!rc && was_in_use(kernel)) {
+			*ret = TAKE_PTR(kernel);
+			return 0;
+		}
+		if (rc && rc != -ENOENT)
+			return rc;
+		rc = remove_set(pins, numbers[count]);
+		if (rc)
+			return rc;
 	}
-	if (rc == -ENOENT) { /* nothing, or a load cut short: the control map comes last */
-		rc = bpffs_empty(pins);
-		rc = rc ?: load_set(options, pins);
-		rc = rc ?: kernel_open(&kernel, pins);
-		if (!rc)
-			off_restore(kernel, &off);
+	return 0;
+}
+
+/* Our own set beside the others: loaded and its window owned, but no hit runs it yet. */
+static int load_set(const struct options *options, const char *pins, struct spool *spool,
+		    const struct kernel *live, struct kernel *youngest, struct kernel **ret)
+{
+	_cleanup_(kernel_free) struct kernel *kernel = NULL;
+	const struct kernel_sizes sizes = {.max_keys = options->max_keys,
+					   .hint_seconds = options->hint_s};
+	uint64_t number = youngest ? youngest->generation + 1 : 1;
+	int rc = load_error(kernel_load(pins, number, &sizes, live));
+
+	rc = rc ?: open_error(kernel_open_generation(&kernel, pins, number), options->bpffs);
+	if (rc)
+		return rc;
+	rc = drain_begin(kernel, spool, youngest);
+	if (rc) {
+		fprintf(stderr, "pulltap: spool %s: %s; what counted before goes on counting\n",
+			spool_path(spool), strerror(-rc));
+		return rc;
 	}
+	if (live)
+		log_info("replacing the kernel side of another build",
+			 "pins=%s generation=%llu by=%llu", options->bpffs,
+			 (unsigned long long)live->generation, (unsigned long long)number);
+	*ret = TAKE_PTR(kernel);
+	return 0;
+}
+
+/*
+ * What every set needs, and the sets that are there. Without one in use no hit was ever counted:
+ * then whatever lies there is a first load that was cut short.
+ */
+static int open_sets(const char *pins, struct kernel **live, struct kernel **youngest)
+{
+	char folder[PATH_MAX];
+	uint64_t number;
+	int rc = generation_live(pins, &number);
+	bool fresh = rc == -ENOENT;
+
+	if (fresh) /* unless a version that knew no generations has left its maps */
+		rc = kernel_open(live, pins) == -EPROTO ? -EPROTO : bpffs_empty(pins);
+	snprintf(folder, sizeof(folder), "%s/link", pins);
+	if (!rc && mkdir(folder, 0700) && errno != EEXIST)
+		rc = -errno;
+	rc = rc ?: entry_make(pins);
+	if (rc || fresh)
+		return rc;
+	rc = kernel_open(live, pins);
+	return rc ?: find_youngest(pins, youngest);
+}
+
+/* Is the set in use the very one that this agent would load? Only the youngest is adopted, because
+ * windows have to be drained in the order of their sequences, and an older set's come first. */
+static bool adoptable(const struct kernel *live, const struct kernel *youngest,
+		      const struct options *options)
+{
+	return youngest && youngest->generation == live->generation &&
+	       live->control->abi_hash == kernel_abi_hash() && live->max_keys == options->max_keys;
+}
+
+/* What is known beside the counts goes along; what both sets share needs no copy. */
+static void hand_over(const struct kernel *from, struct kernel *to)
+{
+	off_hand_over(from, to);
+	to->control->attaches = from->control->attaches;
+}
+
+/*
+ * Brings the set into use. Each step is harmless when it was done before: an agent that died in
+ * between left something that the next one takes through all of them again.
+ */
+static int put_to_use(struct kernel *kernel)
+{
+	int rc = generation_go_live(kernel->path, kernel->generation);
+
+	rc = rc ?: kernel_count_here(kernel);
+	rc = rc ?: sites_prove(kernel);
+	return rc < 0 ? rc : 0;
+}
+
+int takeover_kernel(const struct options *options, struct spool *spool, int lock_fd,
+		    struct kernel **ret)
+{
+	_cleanup_(kernel_free) struct kernel *live = NULL, *youngest = NULL, *kernel = NULL;
+	const char *bpffs = options->bpffs;
+	char pins[BPFFS_PATH_BYTES];
+	int rc;
+
+	bpffs_path(lock_fd, pins);
+	rc = open_error(open_sets(pins, &live, &youngest), bpffs);
+	if (rc)
+		return rc;
+	if (live)
+		live->control->agent_pid = (uint32_t)getpid(); /* whom a second agent will name */
+	if (live && adoptable(live, youngest, options)) {
+		log_info("adopted what counts already", "pins=%s generation=%llu", bpffs,
+			 (unsigned long long)live->generation);
+		kernel = TAKE_PTR(live);
+		kernel->control->hint_seconds = options->hint_s;
+		rc = drain_begin(kernel, spool, NULL);
+	} else {
+		rc = load_set(options, pins, spool, live, youngest, &kernel);
+		if (!rc && live)
+			hand_over(live, kernel);
+	}
+	if (rc)
+		return rc;
+	kernel->control->agent_pid = (uint32_t)getpid();
+	rc = open_error(put_to_use(kernel), bpffs);
 	if (rc)
 		return rc;
 	*ret = TAKE_PTR(kernel);
 	return 0;
+}
+
+int takeover_finish(const char *pins, const struct kernel *in_use, struct spool *spool,
+		    struct drain_result *sum)
+{
+	uint64_t numbers[GENERATIONS_MAX];
+	int count = generation_list(pins, numbers), rc = count < 0 ? count : 0;
+
+	for (int i = 0; !rc && i < count; i++) {
+		_cleanup_(kernel_free) struct kernel *kernel = NULL;
+
+		if (in_use && numbers[i] == in_use->generation)
+			continue;
+		rc = kernel_open_generation(&kernel, pins, numbers[i]);
+		if (!rc)
+			rc = drain_frozen(kernel, spool, sum);
+		else if (rc == -ENOENT) /* never whole */
+			rc = 0;
+		rc = rc ?: remove_set(pins, numbers[i]);
+	}
+	return rc;
 }

@@ -324,9 +324,9 @@ static int finish_window(struct kernel *kernel, struct spool *spool, unsigned in
 	return written(kernel, window);
 }
 
-/* Hands a clean slot to the programs' next window. */
+/* Hands a clean slot to the programs' next window. entry_lost: what had been lost when it began. */
 static int own_slot(struct kernel *kernel, struct spool *spool, unsigned int window,
-		    uint64_t start_boot_ns)
+		    uint64_t start_boot_ns, uint64_t entry_lost)
 {
 	struct pt_slot *slot = &kernel->control->slot[window];
 	uint64_t sequence = spool_sequence(spool) + 1;
@@ -335,34 +335,55 @@ static int own_slot(struct kernel *kernel, struct spool *spool, unsigned int win
 	if (rc)
 		return rc;
 	memcpy(slot->agent, spool_agent(spool), sizeof(slot->agent));
-	slot->sequence = sequence;
 	slot->start_boot_ns = start_boot_ns;
 	slot->off_mask = *kernel->off;
+	slot->entry_lost_start = entry_lost;
+	slot->entry_lost_end = KERNEL_OPEN_END;
+	__atomic_store_n(&slot->sequence, sequence, __ATOMIC_SEQ_CST); /* last: it is owned */
 	return 0;
 }
 
-int drain_begin(struct kernel *kernel, struct spool *spool)
+/* The window ends here, for its time and for what the entry programs lose. */
+static void end_slot(struct kernel *kernel, unsigned int window, uint64_t end_boot_ns,
+		     uint64_t entry_lost)
+{
+	struct pt_slot *slot = &kernel->control->slot[window];
+
+	slot->end_boot_ns = end_boot_ns;
+	slot->entry_lost_end = entry_lost;
+	if (!slot->off_mask) /* else it says who had it off from its beginning */
+		slot->off_mask = *kernel->off;
+}
+
+int drain_begin(struct kernel *kernel, struct spool *spool, struct kernel *before)
 {
 	unsigned int active = kernel->control->active & 1;
+	struct pt_slot *slot = &kernel->control->slot[active];
+	uint64_t now = (uint64_t)clock_ns(CLOCK_BOOTTIME), lost;
+	int rc = entry_lost(&kernel->entry, &lost);
 
-	if (kernel->control->slot[active].sequence)
+	if (rc)
+		return rc;
+	if (slot->sequence) { /* it goes on, whatever its end was about to be */
+		slot->entry_lost_end = KERNEL_OPEN_END;
 		return 0;
-	return own_slot(kernel, spool, active, (uint64_t)clock_ns(CLOCK_BOOTTIME));
+	}
+	if (before)
+		end_slot(before, before->control->active & 1, now, lost);
+	return own_slot(kernel, spool, active, now, lost);
 }
 
 static int swap_windows(struct kernel *kernel, struct spool *spool)
 {
 	unsigned int old = kernel->control->active & 1;
-	struct pt_slot *slot = &kernel->control->slot[old];
-	uint64_t now = (uint64_t)clock_ns(CLOCK_BOOTTIME);
-	int rc = own_slot(kernel, spool, !old, now);
+	uint64_t now = (uint64_t)clock_ns(CLOCK_BOOTTIME), lost;
+	int rc = entry_lost(&kernel->entry, &lost);
 
+	rc = rc ?: own_slot(kernel, spool, !old, now, lost);
 	if (rc)
 		return rc;
-	slot->end_boot_ns = now;
-	if (!slot->off_mask) /* else it says who had it off from its beginning */
-		slot->off_mask = *kernel->off;
-	__atomic_store_n(&slot->dirty, PT_SLOT_FROZEN, __ATOMIC_SEQ_CST);
+	end_slot(kernel, old, now, lost);
+	__atomic_store_n(&kernel->control->slot[old].dirty, PT_SLOT_FROZEN, __ATOMIC_SEQ_CST);
 	__atomic_store_n(&kernel->control->active, !old, __ATOMIC_SEQ_CST);
 	return 0;
 }
@@ -396,12 +417,29 @@ int drain_window(struct kernel *kernel, struct spool *spool, bool force, struct 
 	return rc;
 }
 
-int drain_all(struct kernel *kernel, struct spool *spool)
+int drain_frozen(struct kernel *kernel, struct spool *spool, struct drain_result *sum)
 {
-	struct drain_result result;
+	unsigned int active = kernel->control->active & 1;
+	struct pt_slot *slot = &kernel->control->slot[active];
+	uint64_t lost;
+	int rc = kernel_grace(kernel);
 
-	/* the first call takes what was left and the active window, which is all there is */
-	return drain_window(kernel, spool, true, &result);
+	if (!rc && kernel->control->slot[!active].dirty)
+		rc = finish_window(kernel, spool, !active, sum);
+	if (rc || !slot->sequence) /* it has been through this */
+		return rc;
+	if (slot->entry_lost_end == KERNEL_OPEN_END) {
+		rc = entry_lost(&kernel->entry, &lost);
+		if (rc)
+			return rc;
+		end_slot(kernel, active, (uint64_t)clock_ns(CLOCK_BOOTTIME), lost);
+	}
+	if (slot->dirty == PT_SLOT_CLEAN)
+		__atomic_store_n(&slot->dirty, PT_SLOT_FROZEN, __ATOMIC_SEQ_CST);
+	rc = finish_window(kernel, spool, active, sum);
+	if (!rc)
+		slot->sequence = 0;
+	return rc;
 }
 
 int drain_expired_hints(struct kernel *kernel)

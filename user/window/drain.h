@@ -26,10 +26,10 @@ struct drain_result {
 };
 
 /*
- * Gives the active window an owner if it has none: before the first probe is attached, and
- * harmless later.
+ * Gives the active window an owner if it has none: before the first hit, and harmless later. The
+ * window of before (may be NULL), the set that is about to be replaced, ends where this one begins.
  */
-must_check int drain_begin(struct kernel *kernel, struct spool *spool);
+must_check int drain_begin(struct kernel *kernel, struct spool *spool, struct kernel *before);
 
 /*
  * One window. force swaps even when nothing was seen. On failure (-ENOSPC, -EROFS, ...) the counts
@@ -38,8 +38,11 @@ must_check int drain_begin(struct kernel *kernel, struct spool *spool);
 must_check int drain_window(struct kernel *kernel, struct spool *spool, bool force,
 			    struct drain_result *ret);
 
-/* Both windows to the last count, for a set whose probes are gone already. */
-must_check int drain_all(struct kernel *kernel, struct spool *spool);
+/*
+ * Both windows to the last count, for a set that no probe leads to any more. What was written is
+ * added to sum, also on failure. May be repeated until it succeeds, and then leaves nothing.
+ */
+must_check int drain_frozen(struct kernel *kernel, struct spool *spool, struct drain_result *sum);
 
 /* Forgets HEADs whose time is over. Returns how many, or -errno. */
 must_check int drain_expired_hints(struct kernel *kernel);

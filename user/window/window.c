@@ -46,6 +46,7 @@ static const char *const advice[LEDGER_COUNT] = {
 	[LEDGER_lost_fault] = "keep the registry off swap",
 	[LEDGER_lost_layout] = "report the binary that `pulltap doctor` names",
 	[LEDGER_lost_internal] = "`pulltap uninstall`, then `pulltap run`",
+	[LEDGER_lost_entry] = "start `pulltap run`: it puts its programs behind the probes again",
 };
 
 const char *ledger_advice(unsigned int index)

@@ -87,18 +87,21 @@ static void names_that_a_terminal_would_obey_are_made_harmless(void **state)
 	assert_int_equal(strlen(fake->control.words[OFF_FILE].who[1]), 63);
 }
 
-static void switch_is_handed_to_the_next_set(void **state)
+static void words_are_handed_to_the_next_set(void **state)
 {
 	struct fake *fake = *state;
-	struct off_state saved;
+	struct pt_control control = {};
+	struct kernel next = {.control = &control, .off = &fake->off};
 
 	off_say(&fake->kernel, OFF_OPERATOR, true, "root");
-	off_save(&fake->kernel, &saved);
-	memset(&fake->control, 0, sizeof(fake->control));
-	fake->off = 0;
-	off_restore(&fake->kernel, &saved);
-	assert_int_equal(fake->off, PT_OFF_OPERATOR);
-	assert_string_equal(fake->control.words[OFF_OPERATOR].who[1], "root");
+	off_enforce(&fake->kernel);
+	off_hand_over(&fake->kernel, &next);
+	assert_string_equal(control.words[OFF_OPERATOR].who[1], "root");
+	assert_int_equal(control.words[OFF_OPERATOR].off, 1);
+	assert_true(control.off.since_ns);
+	/* and on takes back what was said to the one before */
+	assert_true(off_say(&next, OFF_OPERATOR, false, "root"));
+	assert_int_equal(fake->off, 0);
 }
 
 static int gather(const struct window_record *record, void *context)
@@ -228,7 +231,7 @@ int main(void)
 		TEST(any_off_wins_until_each_has_taken_it_back),
 		TEST(bit_set_by_hand_stays_whatever_its_source_repeats),
 		TEST(names_that_a_terminal_would_obey_are_made_harmless),
-		TEST(switch_is_handed_to_the_next_set),
+		TEST(words_are_handed_to_the_next_set),
 		TEST(time_off_is_cut_to_the_window),
 		TEST(time_whose_end_nobody_knows_lasts_to_the_windows_end),
 		TEST(targets_of_one_registry_are_one_gap_and_the_longest),

@@ -23,7 +23,7 @@ static void values_have_the_sizes_the_maps_were_made_for(void **state)
 {
 	(void)state;
 	assert_packed(struct pt_ledger, LEDGER_COUNT * sizeof(uint64_t));
-	assert_packed(struct pt_slot, 16 + 3 * 8 + 6 * 4);
+	assert_packed(struct pt_slot, 16 + 3 * 8 + 6 * 4 + 6 * 8);
 	assert_packed(struct pt_control, 8 + 3 * 8 + 2 * sizeof(struct pt_slot) + 4 * 4 +
 						 sizeof(struct pt_span) +
 						 PT_OFF_SOURCES * sizeof(struct pt_word) + 8);
@@ -75,6 +75,9 @@ static void stored_numbers_never_change(void **state)
 	assert_int_equal(LEDGER_lost_map_full, 17);
 	assert_int_equal(LEDGER_note_digest_missing, 24);
 	assert_int_equal(LEDGER_note_overflow, 29);
+	assert_int_equal(LEDGER_lost_entry, 30);
+	assert_int_equal(PT_ENTRY_HTTP1, 0);
+	assert_int_equal(PT_ENTRY_HTTP2, 1);
 }
 
 int main(void)
