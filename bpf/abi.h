@@ -192,7 +192,7 @@ struct pt_control {
 	struct pt_span off; /* the last time counting was switched off, until it is recorded */
 	struct pt_word words[PT_OFF_SOURCES]; /* by the number of the source's bit */
 	__u32 attaches; /* how many so far, over all sites */
-	__u32 zero;
+	__u32 expedited; /* the agent has asked the kernel for expedited grace periods */
 };
 
 /* The kill switch: any bit set means off. Its own map, so that bpftool can write it by hand. */

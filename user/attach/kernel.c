@@ -182,6 +182,8 @@ void kernel_free(struct kernel **kernel)
 		munmap(k->sites, PT_SITES * sizeof(*k->sites));
 	kernel_pins_close(k);
 	entry_close(&k->entry);
+	if (k->expedited_fd >= 0)
+		close(k->expedited_fd);
 	free(k->path);
 	free(k);
 	*kernel = NULL;

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include "attach/hurry.h"
 #include "attach/uprobe.h"
 #include "base/log.h"
 
@@ -293,6 +294,7 @@ int sites_attach(struct kernel *kernel, const struct binary *binary, int binary_
 	if (owner < 0)
 		return owner;
 	rc = detach_other_builds(kernel, binary);
+	hurry_begin(kernel);
 	for (unsigned int i = 0; !rc && i < binary->sites_count; i++) {
 		int slot = slot_of(kernel, binary, &binary->sites[i]);
 
@@ -304,6 +306,7 @@ int sites_attach(struct kernel *kernel, const struct binary *binary, int binary_
 		rc = attach(kernel, (uint32_t)slot, binary_fd);
 		attached++;
 	}
+	hurry_end(kernel);
 	if (!rc)
 		return attached;
 	if (sites_detach(kernel, binary->device, binary->inode))

@@ -9,6 +9,7 @@
 
 #include "attach/bpffs.h"
 #include "attach/generation.h"
+#include "attach/hurry.h"
 #include "attach/off.h"
 #include "attach/sites.h"
 #include "base/log.h"
@@ -202,6 +203,7 @@ static void hand_over(const struct kernel *from, struct kernel *to)
 {
 	off_hand_over(from, to);
 	to->control->attaches = from->control->attaches;
+	to->control->expedited = from->control->expedited; /* by an agent that died just then */
 }
 
 /*
@@ -245,6 +247,7 @@ int takeover_kernel(const struct options *options, struct spool *spool, int lock
 	if (rc)
 		return rc;
 	kernel->control->agent_pid = (uint32_t)getpid();
+	hurry_open(kernel);
 	rc = open_error(put_to_use(kernel), bpffs);
 	if (rc)
 		return rc;
