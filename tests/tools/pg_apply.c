@@ -115,7 +115,7 @@ static json_t *apply(struct context *context, const json_t *command)
 	struct timespec start, end;
 	enum store_result result;
 	const char *reason = "";
-	char name[64];
+	char name[SPOOL_NAME_BYTES];
 	int err;
 
 	err = spool_oldest(context->spool, name);

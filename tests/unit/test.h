@@ -8,11 +8,13 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -23,10 +25,15 @@
 		skip();                                                                            \
 	} while (0)
 
-/* A new folder for one test; remove it with test_remove_folder(), which frees the name. */
+/*
+ * A new folder for one test, in memory where there is such a place: thousands of small files are
+ * made. Remove it with test_remove_folder(), which frees the name.
+ */
 static inline char *test_make_folder(void)
 {
-	char *path = strdup("/tmp/pulltap-unit-XXXXXX");
+	bool in_memory = !access("/dev/shm", W_OK | X_OK);
+	char *path =
+		strdup(in_memory ? "/dev/shm/pulltap-unit-XXXXXX" : "/tmp/pulltap-unit-XXXXXX");
 
 	assert_non_null(path);
 	assert_non_null(mkdtemp(path));

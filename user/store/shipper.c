@@ -214,7 +214,7 @@ static void *run_shipper(void *arg)
 {
 	struct shipper *shipper = arg;
 	unsigned int wait_ms = 0;
-	char name[64];
+	char name[SPOOL_NAME_BYTES];
 	int err;
 
 	while (pause_thread(shipper, wait_ms)) {

@@ -166,12 +166,14 @@ static int load_stream(struct spool *spool)
 	return has_agent && has_sequence ? 0 : new_stream(spool);
 }
 
-/* Removes temporaries and raises the sequence above this stream's waiting windows. */
+/*
+ * Removes temporaries and what was merged, and raises the sequence above this stream's waiting
+ * windows.
+ */
 static int tidy(struct spool *spool)
 {
 	_cleanup_closedir_ DIR *dir = NULL;
-	uint8_t agent[16];
-	uint64_t sequence;
+	struct spool_span span;
 	uint64_t noted = spool->sequence;
 	const char *name;
 	int err = spool_scan_open(spool->fd, &dir);
@@ -182,14 +184,16 @@ static int tidy(struct spool *spool)
 		if (!strncmp(name, SPOOL_TEMPORARY, strlen(SPOOL_TEMPORARY))) {
 			if (unlinkat(spool->fd, name, 0) && errno != ENOENT)
 				return -errno;
-		} else if (spool_name_parse(name, agent, &sequence) &&
-			   !memcmp(agent, spool->agent, sizeof(agent)) &&
-			   sequence > spool->sequence) {
-			spool->sequence = sequence;
+		} else if (spool_name_parse(name, &span) &&
+			   !memcmp(span.agent, spool->agent, sizeof(span.agent)) &&
+			   span.last > spool->sequence) {
+			spool->sequence = span.last;
 		}
 	}
 	/* Noted now, because those windows may be gone when the folder is opened next. */
-	return err || spool->sequence == noted ? err : store_sequence(spool, spool->sequence);
+	if (!err && spool->sequence != noted)
+		err = store_sequence(spool, spool->sequence);
+	return err ? err : spool_drop_merged(spool);
 }
 
 int spool_new(struct spool **ret, const char *path)
@@ -223,6 +227,7 @@ void spool_free(struct spool **spool)
 		return;
 	if (s->fd >= 0)
 		close(s->fd);
+	spool_spans_free(&s->handed);
 	free(s->batch);
 	free(s->path);
 	free(s);

@@ -8,8 +8,12 @@
  * Files of another format or with a wrong checksum are put aside under bad/, never deleted.
  * Symbolic links in the folder are not followed.
  *
- * Threads: reserve, sequence and the writers belong to the drainer; oldest, the readers, remove
- * and put_aside to the shipper; path, agent and stats to anyone.
+ * A window's file is <sequence>-<agent>.win. Where too many wait, the shipper merges windows that
+ * follow each other into one, <last sequence>-<agent>-<first sequence>.win: the counts of a key
+ * added up, nothing but resolution in time given up.
+ *
+ * Threads: reserve, sequence and the writers belong to the drainer; oldest, skip, the readers,
+ * remove, put_aside and shrink to the shipper; path, agent and stats to anyone.
  */
 #ifndef PULLTAP_WINDOW_SPOOL_H
 #define PULLTAP_WINDOW_SPOOL_H
@@ -20,6 +24,9 @@
 
 #include "base/cleanup.h"
 #include "window/window.h"
+
+/* Of any file's name, with its NUL. */
+#define SPOOL_NAME_BYTES 80
 
 struct spool;
 struct spool_writer;
@@ -47,7 +54,9 @@ must_check int spool_reserve(struct spool *spool, uint64_t sequence);
 /*
  * Writing. begin makes a temporary file; add appends a record; commit writes the header, checksum,
  * fsyncs the file, renames it and fsyncs the folder. free without commit removes the temporary.
- * begin returns -EEXIST when that window (agent, sequence) is in the spool already, safely on disk.
+ * begin returns -EEXIST when that window (agent, sequence) is in the spool already, safely on disk
+ * and by itself: the newest window of a stream, the only one that may be drained again, is never
+ * merged with others.
  * A failed commit leaves nothing in the spool: the window may be written again. After a failed add
  * every later call returns the same error. -ENOSPC, -EDQUOT, -EROFS and -EIO are to be expected.
  * A record whose lengths exceed the ABI's limits is a programmer's error (assert), as is a header
@@ -62,11 +71,14 @@ void spool_writer_free(struct spool_writer **writer);
 /*
  * Reading, oldest first. Copies the name of the oldest whole window into name and returns 1, 0 when
  * there is none, -errno on failure. The same name again until it is removed or put aside.
- * Names are <sequence>-<agent>.win and the order is theirs: one stream's windows always come in
- * order; those of several streams (after the state was lost) mix by sequence, which is harmless as
- * the database keeps streams apart. The folder is read once per 1024 names.
+ * The order is that of names: one stream's windows always come in order; those of several streams
+ * (after the state was lost) mix by sequence, which is harmless as the database keeps streams
+ * apart. The folder is read once per 1024 names. A window that was handed out once may have
+ * reached the database, and is never merged with others.
  */
-must_check int spool_oldest(struct spool *spool, char name[64]);
+must_check int spool_oldest(struct spool *spool, char name[SPOOL_NAME_BYTES]);
+/* Passes over a damaged file that can't be put aside, so that it does not hold up those behind. */
+void spool_skip(struct spool *spool, const char *name);
 /*
  * Maps the file and verifies checksum and every length before the first record is handed out.
  * Returns -EBADMSG for a damaged or foreign file and then *ret_reason says why (static text);
@@ -81,6 +93,8 @@ int spool_reader_next(struct spool_reader *reader, struct window_record *ret);
 void spool_reader_rewind(struct spool_reader *reader);
 void spool_reader_free(struct spool_reader **reader);
 
+/* Durable when it returns 0: of the files that a power cut brings back none was sent but the
+ * oldest. After a failure oldest fails until the folder could be synced. */
 must_check int spool_remove(struct spool *spool, const char *name);
 /*
  * Moves a file to bad/ and writes the reason beside it as <name>.reason; a namesake that is there
@@ -88,6 +102,23 @@ must_check int spool_remove(struct spool *spool, const char *name);
  * error is returned although the file has moved.
  */
 must_check int spool_put_aside(struct spool *spool, const char *name, const char *reason);
+
+struct spool_shrunk {
+	uint64_t files; /* that were merged into fewer */
+	uint64_t bytes; /* that this freed */
+	uint64_t written; /* bytes of the merged ones */
+	uint64_t left; /* bytes that wait now */
+	bool over; /* more than the limit, and nothing left to merge */
+};
+/*
+ * Merges until the windows that wait take at most three quarters of limit bytes; does nothing
+ * before that. Similar sizes first, so that no byte is rewritten more than a few times; windows of
+ * one day (UTC) first and their days kept apart; over a change of day, where a key's counts all
+ * go to its last day, only while more than limit waits. A failure (-ENOSPC, ...) leaves every
+ * window as it was, merged before or not. *stop, set from any thread, ends it with -ECANCELED.
+ */
+must_check int spool_shrink(struct spool *spool, uint64_t limit, const bool *stop,
+			    struct spool_shrunk *ret);
 
 /* What waits, for status: files and bytes, and the number put aside. */
 struct spool_stats {

@@ -12,14 +12,22 @@
 
 static const char hex[] = "0123456789abcdef";
 
-void spool_name_format(char name[SPOOL_NAME_BYTES], const uint8_t agent[16], uint64_t sequence)
+#define NUMBER_DIGITS 20
+#define SINGLE_LENGTH (NUMBER_DIGITS + 1 + 32 + 4)
+#define MERGED_LENGTH (SINGLE_LENGTH + 1 + NUMBER_DIGITS)
+
+_Static_assert(MERGED_LENGTH < SPOOL_NAME_BYTES, "the longest name fits");
+
+void spool_name_format(char name[SPOOL_NAME_BYTES], const struct spool_span *span)
 {
-	int n = snprintf(name, SPOOL_NAME_BYTES, "%020" PRIu64 "-", sequence);
+	int n = snprintf(name, SPOOL_NAME_BYTES, "%020" PRIu64 "-", span->last);
 
 	for (unsigned int i = 0; i < 16; i++) {
-		name[n++] = hex[agent[i] >> 4];
-		name[n++] = hex[agent[i] & 15];
+		name[n++] = hex[span->agent[i] >> 4];
+		name[n++] = hex[span->agent[i] & 15];
 	}
+	if (span->first != span->last)
+		n += sprintf(name + n, "-%020" PRIu64, span->first);
 	memcpy(name + n, ".win", sizeof(".win"));
 }
 
@@ -30,27 +38,46 @@ static int hex_digit(char c)
 	return at ? (int)(at - hex) : -1;
 }
 
-bool spool_name_parse(const char *name, uint8_t ret_agent[16], uint64_t *ret_sequence)
+static bool parse_number(const char *digits, uint64_t *ret)
 {
-	uint64_t sequence = 0;
-
-	if (strlen(name) != 57 || name[20] != '-' || strcmp(name + 53, ".win"))
-		return false;
-	for (unsigned int i = 0; i < 20; i++) {
-		if (name[i] < '0' || name[i] > '9' ||
-		    __builtin_mul_overflow(sequence, 10, &sequence) ||
-		    __builtin_add_overflow(sequence, (uint64_t)(name[i] - '0'), &sequence))
+	*ret = 0;
+	for (unsigned int i = 0; i < NUMBER_DIGITS; i++) {
+		if (digits[i] < '0' || digits[i] > '9' || __builtin_mul_overflow(*ret, 10, ret) ||
+		    __builtin_add_overflow(*ret, (uint64_t)(digits[i] - '0'), ret))
 			return false;
 	}
+	return true;
+}
+
+bool spool_name_parse(const char *name, struct spool_span *ret)
+{
+	size_t length = strlen(name);
+
+	if ((length != SINGLE_LENGTH && length != MERGED_LENGTH) ||
+	    strcmp(name + length - 4, ".win") || name[NUMBER_DIGITS] != '-' ||
+	    !parse_number(name, &ret->last))
+		return false;
+	name += NUMBER_DIGITS + 1;
 	for (unsigned int i = 0; i < 16; i++) {
-		int high = hex_digit(name[21 + 2 * i]), low = hex_digit(name[22 + 2 * i]);
+		int high = hex_digit(name[2 * i]), low = hex_digit(name[2 * i + 1]);
 
 		if (high < 0 || low < 0)
 			return false;
-		ret_agent[i] = (uint8_t)(high << 4 | low);
+		ret->agent[i] = (uint8_t)(high << 4 | low);
 	}
-	*ret_sequence = sequence;
-	return true;
+	ret->first = ret->last;
+	if (length == SINGLE_LENGTH)
+		return true;
+	return name[32] == '-' && parse_number(name + 33, &ret->first) && ret->first < ret->last;
+}
+
+struct spool_span spool_span_of(const struct window_header *header)
+{
+	struct spool_span span = {.first = header->sequence - header->merged + 1,
+				  .last = header->sequence};
+
+	memcpy(span.agent, header->agent, sizeof(span.agent));
+	return span;
 }
 
 int spool_open_folder(int parent, const char *name)
@@ -98,7 +125,8 @@ int spool_temporary(struct spool *spool, char name[SPOOL_NAME_BYTES])
 	int fd;
 
 	do {
-		snprintf(name, SPOOL_NAME_BYTES, SPOOL_TEMPORARY "%" PRIu64, ++spool->temporaries);
+		snprintf(name, SPOOL_NAME_BYTES, SPOOL_TEMPORARY "%" PRIu64,
+			 __atomic_add_fetch(&spool->temporaries, 1, __ATOMIC_RELAXED));
 		fd = openat(spool->fd, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
 			    0600);
 	} while (fd < 0 && errno == EEXIST);

@@ -8,6 +8,12 @@
 #include <string.h>
 #include <xxhash.h>
 
+#define US_PER_DAY 86400000000ll
+
+/* Within a record; before the count are its operation and the lengths. */
+#define COUNT_AT 9
+#define LAST_AT 17
+
 static const char magic[8] = {'P', 'T', 'W', 'I', 'N', 'D', 'O', 'W'};
 
 static uint8_t *put16(uint8_t *out, uint16_t value)
@@ -115,6 +121,29 @@ void spool_format_checksum(uint8_t out[SPOOL_CHECKSUM_BYTES], uint64_t hash)
 	put64(out, hash);
 }
 
+static size_t text_bytes(const struct window_record *record)
+{
+	return (size_t)record->registry.length + record->repository.length + record->tag.length +
+	       record->digest.length;
+}
+
+void spool_format_record_at(const uint8_t *p, struct window_record *ret)
+{
+	*ret = (struct window_record){
+		.op = (enum pt_op)p[0],
+		.registry.length = get16(p + 1),
+		.repository.length = get16(p + 3),
+		.tag.length = get16(p + 5),
+		.digest.length = get16(p + 7),
+		.count = get64(p + COUNT_AT),
+		.last_us = (int64_t)get64(p + LAST_AT),
+	};
+	ret->registry.data = (const char *)p + SPOOL_RECORD_FIXED;
+	ret->repository.data = ret->registry.data + ret->registry.length;
+	ret->tag.data = ret->repository.data + ret->repository.length;
+	ret->digest.data = ret->tag.data + ret->tag.length;
+}
+
 int spool_format_next(const struct spool_image *image, const uint8_t **cursor,
 		      struct window_record *ret)
 {
@@ -125,27 +154,39 @@ int spool_format_next(const struct spool_image *image, const uint8_t **cursor,
 		return 0;
 	if (left < SPOOL_RECORD_FIXED)
 		return -EBADMSG;
-	*ret = (struct window_record){
-		.op = (enum pt_op)p[0],
-		.registry.length = get16(p + 1),
-		.repository.length = get16(p + 3),
-		.tag.length = get16(p + 5),
-		.digest.length = get16(p + 7),
-		.count = get64(p + 9),
-		.last_us = (int64_t)get64(p + 17),
-	};
-	if (!within_limits(ret))
+	spool_format_record_at(p, ret);
+	texts = text_bytes(ret);
+	if (!within_limits(ret) || left - SPOOL_RECORD_FIXED < texts)
 		return -EBADMSG;
-	texts = (size_t)ret->registry.length + ret->repository.length + ret->tag.length +
-		ret->digest.length;
-	if (left - SPOOL_RECORD_FIXED < texts)
-		return -EBADMSG;
-	ret->registry.data = (const char *)p + SPOOL_RECORD_FIXED;
-	ret->repository.data = ret->registry.data + ret->registry.length;
-	ret->tag.data = ret->repository.data + ret->repository.length;
-	ret->digest.data = ret->tag.data + ret->tag.length;
 	*cursor = p + SPOOL_RECORD_FIXED + texts;
 	return 1;
+}
+
+/* Equal kinds and lengths come first, so that what is left is one run of bytes each. */
+int spool_format_compare(const uint8_t *a, const uint8_t *b)
+{
+	struct window_record record;
+	int order = memcmp(a, b, COUNT_AT);
+
+	if (order)
+		return order;
+	spool_format_record_at(a, &record);
+	return memcmp(a + SPOOL_RECORD_FIXED, b + SPOOL_RECORD_FIXED, text_bytes(&record));
+}
+
+int64_t spool_format_day(int64_t unix_us)
+{
+	int64_t day = unix_us / US_PER_DAY;
+
+	return unix_us % US_PER_DAY < 0 ? day - 1 : day;
+}
+
+int spool_format_compare_day(const uint8_t *a, const uint8_t *b)
+{
+	int64_t x = spool_format_day((int64_t)get64(a + LAST_AT));
+	int64_t y = spool_format_day((int64_t)get64(b + LAST_AT));
+
+	return (x > y) - (x < y);
 }
 
 uint64_t spool_format_seal(uint64_t records_hash, const void *header, size_t header_bytes)
@@ -200,6 +241,17 @@ static const char *check_sizes(const uint8_t *data, size_t size)
 	return NULL;
 }
 
+void spool_format_peek(const uint8_t data[SPOOL_HEADER_FIXED], struct window_header *ret)
+{
+	*ret = (struct window_header){
+		.sequence = get64(data + 32),
+		.start_us = (int64_t)get64(data + 40),
+		.end_us = (int64_t)get64(data + 48),
+		.merged = get32(data + 72),
+	};
+	memcpy(ret->agent, data + 16, sizeof(ret->agent));
+}
+
 static const char *parse(struct spool_image *image, const uint8_t *data, size_t size)
 {
 	const char *reason = check_sizes(data, size);
@@ -214,15 +266,13 @@ static const char *parse(struct spool_image *image, const uint8_t *data, size_t 
 	header_bytes = get32(data + 12);
 	if (hash_parts(data, header_bytes, size) != get64(data + size - SPOOL_CHECKSUM_BYTES))
 		return "wrong checksum";
-	memcpy(header->agent, data + 16, sizeof(header->agent));
-	header->sequence = get64(data + 32);
-	header->start_us = (int64_t)get64(data + 40);
-	header->end_us = (int64_t)get64(data + 48);
-	header->merged = get32(data + 72);
+	spool_format_peek(data, header);
 	for (uint32_t i = 0; i < get32(data + 76); i++)
 		header->ledger[i] = get64(data + SPOOL_HEADER_FIXED + 8 * i);
 	if (!header->sequence)
 		return "sequence 0";
+	if (!header->merged || header->merged > header->sequence)
+		return "holds no window, or more than there were";
 	image->records = data + header_bytes;
 	image->records_end = data + size - SPOOL_CHECKSUM_BYTES;
 	cursor = image->records;

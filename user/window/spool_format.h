@@ -57,6 +57,9 @@ struct spool_image {
 	const uint8_t *records_end;
 };
 
+/* What a header says, ledger aside, whether it is one or not. */
+void spool_format_peek(const uint8_t data[SPOOL_HEADER_FIXED], struct window_header *ret);
+
 /* 0, or -EBADMSG with *ret_reason (static text) for any bytes that no commit could have left. */
 must_check int spool_format_parse(struct spool_image *ret, const void *data, size_t size,
 				  const char **ret_reason);
@@ -66,6 +69,16 @@ must_check int spool_format_parse(struct spool_image *ret, const void *data, siz
  */
 int spool_format_next(const struct spool_image *image, const uint8_t **cursor,
 		      struct window_record *ret);
+
+/*
+ * For records at places of an accepted image: what is there; an order of their keys, whatever it
+ * is, and of the days (UTC) of their last_us.
+ */
+void spool_format_record_at(const uint8_t *at, struct window_record *ret);
+int spool_format_compare(const uint8_t *a, const uint8_t *b);
+int spool_format_compare_day(const uint8_t *a, const uint8_t *b);
+/* Days since 1970-01-01 of a time that may be before that. */
+int64_t spool_format_day(int64_t unix_us);
 
 /* The hash a file of these bytes must end with; 0 when they are too few. For tests and fuzzers. */
 uint64_t spool_format_hash(const void *data, size_t size);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The shipper's end of the spool: which window is next, and where it goes afterwards. A window
- * leaves by unlink without an fsync: if it comes back after a power cut, the ledger drops it.
+ * The shipper's end of the spool: which window is next, and where it goes afterwards. A window is
+ * gone only when its folder was synced: one that comes back after a power cut is dropped by the
+ * ledger, but only while it stands by itself. Merged with later ones it would be counted again.
  */
 #include "window/spool.h"
 
@@ -28,8 +29,7 @@ static int by_name(const void *a, const void *b)
 static int scan(struct spool *spool)
 {
 	_cleanup_closedir_ DIR *dir = NULL;
-	uint8_t agent[16];
-	uint64_t sequence;
+	struct spool_span span;
 	const char *name;
 	size_t count = 0;
 	int err;
@@ -44,7 +44,7 @@ static int scan(struct spool *spool)
 	if (err)
 		return err;
 	while ((name = spool_scan_next(dir, &err))) {
-		if (!spool_name_parse(name, agent, &sequence))
+		if (!spool_name_parse(name, &span))
 			continue;
 		if (count == 2 * SPOOL_BATCH) {
 			qsort(spool->batch, count, sizeof(*spool->batch), by_name);
@@ -59,37 +59,78 @@ static int scan(struct spool *spool)
 	return 0;
 }
 
+/* From now on the stream's windows up to this one may be in the database. */
+static int note_handed(struct spool *spool, const char *name)
+{
+	struct spool_span span;
+
+	if (!spool_name_parse(name, &span))
+		return -EINVAL;
+	for (size_t i = 0; i < spool->handed.count; i++) {
+		struct spool_span *known = &spool->handed.items[i];
+
+		if (memcmp(known->agent, span.agent, sizeof(span.agent)))
+			continue;
+		if (known->last < span.last)
+			known->last = span.last;
+		return 0;
+	}
+	return spool_spans_add(&spool->handed, &span);
+}
+
+static int sync_removed(struct spool *spool)
+{
+	int err = spool_sync_folder(spool->fd);
+
+	spool->unsynced = err != 0;
+	return err;
+}
+
 int spool_oldest(struct spool *spool, char name[SPOOL_NAME_BYTES])
 {
 	bool scanned = false;
-	int err;
+	int err = spool->unsynced ? sync_removed(spool) : 0;
 
+	if (err)
+		return err;
 	for (;;) {
 		for (; spool->batch_next < spool->batch_count; spool->batch_next++) {
 			const char *next = spool->batch[spool->batch_next];
 
 			/* Gone when someone else removed it. */
 			if (!faccessat(spool->fd, next, F_OK, AT_SYMLINK_NOFOLLOW)) {
+				err = note_handed(spool, next);
 				strcpy(name, next);
-				return 1;
+				return err ? err : 1;
 			}
 			if (errno != ENOENT)
 				return -errno;
 		}
 		if (scanned)
 			return 0;
-		err = scan(spool);
+		err = spool_drop_merged(spool);
+		if (!err)
+			err = scan(spool);
 		if (err)
 			return err;
 		scanned = true;
 	}
 }
 
+void spool_skip(struct spool *spool, const char *name)
+{
+	if (spool->batch_next < spool->batch_count &&
+	    !strcmp(spool->batch[spool->batch_next], name))
+		spool->batch_next++;
+}
+
 int spool_remove(struct spool *spool, const char *name)
 {
 	if (strchr(name, '/'))
 		return -EINVAL;
-	return unlinkat(spool->fd, name, 0) ? -errno : 0;
+	if (unlinkat(spool->fd, name, 0))
+		return -errno;
+	return sync_removed(spool);
 }
 
 static int write_reason(int bad, const char *name, const char *reason)
@@ -154,8 +195,7 @@ int spool_put_aside(struct spool *spool, const char *name, const char *reason)
 static int count_folder(int folder, bool bad, struct spool_stats *stats)
 {
 	_cleanup_closedir_ DIR *dir = NULL;
-	uint8_t agent[16];
-	uint64_t sequence;
+	struct spool_span span;
 	const char *name;
 	int err = spool_scan_open(folder, &dir);
 
@@ -169,7 +209,7 @@ static int count_folder(int folder, bool bad, struct spool_stats *stats)
 			bool is_reason = length > 7 && !strcmp(name + length - 7, ".reason");
 
 			stats->bad_files += name[0] != '.' && !is_reason;
-		} else if (spool_name_parse(name, agent, &sequence) &&
+		} else if (spool_name_parse(name, &span) &&
 			   !fstatat(folder, name, &st, AT_SYMLINK_NOFOLLOW)) {
 			stats->files++;
 			stats->bytes += (uint64_t)st.st_size;

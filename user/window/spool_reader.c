@@ -61,6 +61,30 @@ static int open_window(struct spool *spool, const char *name, size_t *ret_size,
 	return TAKE_FD(fd);
 }
 
+int spool_peek(struct spool *spool, const struct spool_span *span, struct window_header *ret,
+	       uint64_t *ret_bytes)
+{
+	uint8_t data[SPOOL_HEADER_FIXED];
+	char name[SPOOL_NAME_BYTES];
+	const char *reason;
+	size_t size = 0;
+	_cleanup_close_ int fd = -1;
+	ssize_t n;
+
+	spool_name_format(name, span);
+	fd = open_window(spool, name, &size, &reason);
+	if (fd < 0)
+		return fd;
+	*ret_bytes = size;
+	n = pread(fd, data, sizeof(data), 0);
+	if (n < 0)
+		return -errno;
+	if ((size_t)n < sizeof(data))
+		return -EBADMSG;
+	spool_format_peek(data, ret);
+	return 0;
+}
+
 /*
  * Reads the file and forgets it. A bad sector is an error here; met first in the mapping it would
  * be a SIGBUS, at every start of the agent again.
@@ -78,11 +102,11 @@ static int check_readable(int fd)
 
 static bool name_agrees(const char *name, const struct window_header *header)
 {
-	uint8_t agent[16];
-	uint64_t sequence;
+	char expected[SPOOL_NAME_BYTES];
+	struct spool_span span = spool_span_of(header);
 
-	return spool_name_parse(name, agent, &sequence) && sequence == header->sequence &&
-	       !memcmp(agent, header->agent, sizeof(agent));
+	spool_name_format(expected, &span);
+	return !strcmp(name, expected);
 }
 
 int spool_reader_new(struct spool_reader **ret, struct spool *spool, const char *name,

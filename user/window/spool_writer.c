@@ -47,15 +47,22 @@ static int confirm_existing(struct spool *spool, const char *name)
 int spool_writer_new(struct spool_writer **ret, struct spool *spool, const uint8_t agent[16],
 		     uint64_t sequence)
 {
-	_cleanup_(spool_writer_free) struct spool_writer *writer = NULL;
+	struct spool_span span = {.first = sequence, .last = sequence};
 	char name[SPOOL_NAME_BYTES];
 	int err;
 
-	assert(sequence > 0);
-	spool_name_format(name, agent, sequence);
+	memcpy(span.agent, agent, sizeof(span.agent));
+	spool_name_format(name, &span);
 	err = confirm_existing(spool, name);
-	if (err)
-		return err;
+	return err ? err : spool_writer_open(ret, spool, agent, sequence);
+}
+
+int spool_writer_open(struct spool_writer **ret, struct spool *spool, const uint8_t agent[16],
+		      uint64_t sequence)
+{
+	_cleanup_(spool_writer_free) struct spool_writer *writer = NULL;
+
+	assert(sequence > 0);
 	writer = calloc(1, sizeof(*writer));
 	if (!writer)
 		return -ENOMEM;
@@ -124,16 +131,18 @@ static int finish(struct spool_writer *writer, const struct window_header *heade
 
 int spool_writer_commit(struct spool_writer *writer, const struct window_header *header)
 {
+	struct spool_span span = spool_span_of(header);
 	char name[SPOOL_NAME_BYTES];
 	int err;
 
 	assert(!memcmp(header->agent, writer->agent, sizeof(writer->agent)));
 	assert(header->sequence == writer->sequence);
+	assert(header->merged && header->merged <= header->sequence);
 	if (!writer->error)
 		writer->error = finish(writer, header);
 	if (writer->error)
 		return writer->error;
-	spool_name_format(name, writer->agent, writer->sequence);
+	spool_name_format(name, &span);
 	err = spool_publish(writer->spool, TAKE_FD(writer->fd), writer->temporary, name);
 	/* Not surely on disk is not there. If it is being shipped already, the ledger knows. */
 	if (err)

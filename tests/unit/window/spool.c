@@ -118,7 +118,7 @@ static void waiting_windows_raise_the_sequence_for_good(void **state)
 {
 	struct spool *spool = open_spool(*state);
 	uint8_t agent[16];
-	char name[64];
+	char name[SPOOL_NAME_BYTES];
 
 	memcpy(agent, spool_agent(spool), 16);
 	assert_int_equal(sample_write(spool, agent, 5, 1), 0);
@@ -139,7 +139,7 @@ static void window_of_many_records_round_trips_through_its_file(void **state)
 {
 	struct spool *spool = open_spool(*state);
 	struct spool_stats stats;
-	char name[64];
+	char name[SPOOL_NAME_BYTES];
 
 	assert_int_equal(spool_oldest(spool, name), 0);
 	assert_int_equal(sample_write(spool, spool_agent(spool), 1, SAMPLE_RECORDS), 0);
@@ -163,7 +163,7 @@ static void abandoned_writer_leaves_nothing(void **state)
 	struct spool *spool = open_spool(*state);
 	struct window_record record = sample_record(0);
 	struct spool_writer *writer = NULL;
-	char name[64];
+	char name[SPOOL_NAME_BYTES];
 
 	assert_int_equal(spool_writer_new(&writer, spool, spool_agent(spool), 1), 0);
 	assert_int_equal(spool_writer_add(writer, &record), 0);
@@ -181,7 +181,7 @@ static void windows_come_oldest_first_however_many_wait(void **state)
 	const uint64_t count = 3000;
 	struct spool *spool = open_spool(*state);
 	uint8_t agent[16];
-	char name[64];
+	char name[SPOOL_NAME_BYTES];
 
 	memcpy(agent, spool_agent(spool), 16);
 	for (uint64_t i = 0; i < count; i++) {
@@ -221,7 +221,7 @@ static void names_that_are_no_windows_are_left_alone(void **state)
 		"x",
 	};
 	struct spool *spool = open_spool(*state);
-	char name[64];
+	char name[SPOOL_NAME_BYTES];
 
 	for (unsigned int i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		sample_put_file(*state, names[i], "x", 1);
@@ -239,7 +239,7 @@ static void assert_hostile(struct spool *spool, const char *expected)
 {
 	struct spool_reader *reader = NULL;
 	const char *reason = NULL;
-	char name[64];
+	char name[SPOOL_NAME_BYTES];
 
 	assert_int_equal(spool_oldest(spool, name), 1);
 	assert_string_equal(name, HOSTILE);
@@ -254,7 +254,7 @@ static void hostile_entries_are_put_aside_with_the_reason(void **state)
 {
 	struct spool *spool = open_spool(*state);
 	struct spool_stats stats;
-	char path[256], text[64] = {0}, copy[64], from[256];
+	char path[256], text[64] = {0}, copy[SPOOL_NAME_BYTES], from[256];
 	FILE *reason;
 
 	snprintf(path, sizeof(path), "%s/" HOSTILE, (char *)*state);

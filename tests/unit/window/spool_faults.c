@@ -1,87 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The spool when the disk says no and when the agent dies between any two system calls. The calls
- * below stand in front of libc's: the Nth one fails, or is the last the process ever made.
+ * The spool when the disk says no and when the agent dies between any two system calls.
  */
+#include "window/spool_fault.h"
 #include "window/spool_sample.h"
 
 #include <sched.h>
 #include <signal.h>
-#include <stdbool.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
-
-enum fault { FAULT_NONE, FAULT_ERROR, FAULT_DIE_BEFORE, FAULT_DIE_AFTER };
-
-static enum fault fault;
-static unsigned int fault_at; /* 1 is the next call */
-static int fault_errno;
-static unsigned int faults;
-
-static void arm(enum fault kind, unsigned int at, int error)
-{
-	fault = kind;
-	fault_at = at;
-	fault_errno = error;
-	faults = 0;
-}
-
-#define DIED 77
-
-/* Is this the call? Dies here when it is to die before. */
-static bool hit(void)
-{
-	if (fault == FAULT_NONE || !fault_at || --fault_at)
-		return false;
-	faults++;
-	if (fault == FAULT_DIE_BEFORE)
-		_exit(DIED);
-	return true;
-}
-
-static long done(bool was_hit, long result)
-{
-	if (was_hit && fault == FAULT_DIE_AFTER)
-		_exit(DIED);
-	return result;
-}
-
-#define FAULTY(call)                                                                               \
-	do {                                                                                       \
-		bool is_hit = hit();                                                               \
-		if (is_hit && fault == FAULT_ERROR) {                                              \
-			errno = fault_errno;                                                       \
-			return -1;                                                                 \
-		}                                                                                  \
-		return done(is_hit, call);                                                         \
-	} while (0)
-
-ssize_t write(int fd, const void *data, size_t size)
-{
-	FAULTY(syscall(SYS_write, fd, data, size));
-}
-
-int fsync(int fd)
-{
-	FAULTY((int)syscall(SYS_fsync, fd));
-}
-
-int renameat(int from_fd, const char *from, int to_fd, const char *to)
-{
-	FAULTY((int)syscall(SYS_renameat, from_fd, from, to_fd, to));
-}
-
-int mkdirat(int fd, const char *path, mode_t mode)
-{
-	FAULTY((int)syscall(SYS_mkdirat, fd, path, mode));
-}
-
-off_t lseek(int fd, off_t offset, int whence)
-{
-	FAULTY(syscall(SYS_lseek, fd, offset, whence));
-}
 
 static int make_folder(void **state)
 {
@@ -106,7 +33,7 @@ static struct spool *open_spool(const char *path)
 
 static void check_only_window(struct spool *spool, unsigned int records)
 {
-	char name[64];
+	char name[SPOOL_NAME_BYTES];
 
 	assert_int_equal(spool_oldest(spool, name), 1);
 	assert_int_equal(sample_check(spool, name, records), 0);
@@ -120,7 +47,7 @@ static void any_failing_call_is_reported_and_the_window_can_be_written_again(voi
 	struct spool *spool = open_spool(*state);
 	unsigned int at = 0, failures = 0;
 	bool failed;
-	char name[64];
+	char name[SPOOL_NAME_BYTES];
 	int err;
 
 	do {
@@ -129,12 +56,12 @@ static void any_failing_call_is_reported_and_the_window_can_be_written_again(voi
 		arm(FAULT_ERROR, ++at, error);
 		err = sample_write(spool, spool_agent(spool), at, SAMPLE_RECORDS);
 		failed = faults > 0;
+		arm(FAULT_NONE, 0, 0);
 		if (failed) {
 			failures++;
 			assert_int_equal(err, -error);
 			assert_int_equal(spool_oldest(spool, name), 0);
 			assert_int_equal(sample_count_entries(*state, "tmp-"), 0);
-			arm(FAULT_NONE, 0, 0);
 			assert_int_equal(
 				sample_write(spool, spool_agent(spool), at, SAMPLE_RECORDS), 0);
 		}
@@ -142,6 +69,25 @@ static void any_failing_call_is_reported_and_the_window_can_be_written_again(voi
 	} while (failed);
 	/* three buffers, checksum, lseek, header, fsync of the file, rename, fsync of the folder */
 	assert_int_equal(failures, 9);
+	spool_free(&spool);
+}
+
+/* A name that may come back must not be followed by others that leave. */
+static void removal_that_is_not_on_disk_is_made_sure_of_before_the_next(void **state)
+{
+	struct spool *spool = open_spool(*state);
+	char name[SPOOL_NAME_BYTES];
+
+	for (uint64_t i = 1; i <= 2; i++)
+		assert_int_equal(sample_write(spool, spool_agent(spool), i, 1), 0);
+	assert_int_equal(spool_oldest(spool, name), 1);
+	/* its unlink succeeds, the fsync of the folder does not, nor does the next */
+	arm(FAULT_ERROR, 2, EIO);
+	assert_int_equal(spool_remove(spool, name), -EIO);
+	arm(FAULT_ERROR, 1, EIO);
+	assert_int_equal(spool_oldest(spool, name), -EIO);
+	arm(FAULT_NONE, 0, 0);
+	check_only_window(spool, 1);
 	spool_free(&spool);
 }
 
@@ -187,24 +133,6 @@ static void failed_opening_is_reported_and_succeeds_later(void **state)
 	assert_int_equal(err, 0);
 }
 
-/* Runs in a child that dies at one call; returns whether it did. */
-static bool dies(enum fault kind, unsigned int at, void (*body)(const char *path), const char *path)
-{
-	pid_t child = fork();
-	int status = 0;
-
-	assert_true(child >= 0);
-	if (!child) {
-		arm(kind, at, 0);
-		body(path);
-		_exit(0);
-	}
-	assert_int_equal(waitpid(child, &status, 0), child);
-	assert_true(WIFEXITED(status));
-	assert_true(WEXITSTATUS(status) == 0 || WEXITSTATUS(status) == DIED);
-	return WEXITSTATUS(status) == DIED;
-}
-
 static void die_writing(const char *path)
 {
 	struct spool *spool = NULL;
@@ -226,7 +154,7 @@ static void death_at_any_call_leaves_the_window_whole_or_absent(void **state)
 	for (unsigned int i = 0; i < 2; i++) {
 		for (unsigned int at = 1;; at++) {
 			struct spool *spool;
-			char path[256], name[64];
+			char path[256], name[SPOOL_NAME_BYTES];
 			bool died;
 			int found;
 
@@ -277,7 +205,7 @@ static void file_size_limit_is_reported_and_leaves_nothing(void **state)
 {
 	struct spool *spool = open_spool(*state);
 	struct rlimit before, limit;
-	char name[64];
+	char name[SPOOL_NAME_BYTES];
 	int err;
 
 	assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
@@ -297,7 +225,7 @@ static void file_size_limit_is_reported_and_leaves_nothing(void **state)
 static int fill_small_disk(const char *path)
 {
 	struct spool *spool = NULL;
-	char name[64];
+	char name[SPOOL_NAME_BYTES];
 	uint64_t sequence = 1;
 	int err;
 
@@ -373,6 +301,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(any_failing_call_is_reported_and_the_window_can_be_written_again),
+		TEST(removal_that_is_not_on_disk_is_made_sure_of_before_the_next),
 		TEST(failed_reservation_is_reported_and_hands_nothing_out),
 		TEST(failed_opening_is_reported_and_succeeds_later),
 		TEST(death_at_any_call_leaves_the_window_whole_or_absent),
