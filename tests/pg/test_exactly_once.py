@@ -259,3 +259,72 @@ def test_shipper_names_what_stops_it(cluster, tools):
     answer = tool.ask("ship", timeout_ms=500)
     assert answer["state"] == "schema" and "run: pulltap migrate" in answer["error"]
     assert answer["waiting"] == 1
+
+
+# Outages that last, with a spool that is small.
+
+def outage(tool, model, count, first=0, records=20):
+    """So many windows of ten seconds that meet, each with the same names."""
+    for i in range(first, first + count):
+        start = NOON + i * 10 * 1000000
+        item = window(*(record(GET, f"v{n}", digest(n), start + n, n % 3 + 1)
+                        for n in range(records)), start=start, end=start + 10 * 1000000,
+                      ledger={"seen": 2 * records, "counted": 2 * records})
+        tool.write(item)
+        model.add(item)
+
+
+def files(tool):
+    return sorted(name for name in os.listdir(tool.spool) if name.endswith(".win"))
+
+
+def test_windows_merged_while_the_server_was_away_count_once(db, tools, tmp_path):
+    folder, model = tmp_path / "away", Model()
+    folder.mkdir()
+    tool = tools(f"host={folder} dbname={db.name} user=postgres")
+    outage(tool, model, 200)
+    answer = tool.ask("ship", timeout_ms=300, limit=60000)
+    assert not answer["empty"] and answer["error"].startswith("connect: ")
+    assert sum(os.path.getsize(os.path.join(tool.spool, name)) for name in files(tool)) <= 45000
+    outage(tool, model, 100, first=200)
+    proxy = Proxy(folder, os.path.join(db.cluster.socket, ".s.PGSQL.5432"))
+    again = tools(f"host={folder} dbname={db.name} user=postgres", spool=tool.spool)
+    answer = again.ask("ship", timeout_ms=30000, limit=60000)
+    assert answer["empty"] and answer["put_aside"] == 0
+    proxy.close()
+    compare(db, model)
+    rows = db.rows("select * from pulltap.windows order by sequence")
+    assert sum(row["merged"] for row in rows) == 300 and len(rows) < 60
+    assert [row["merged"] for row in (rows[0], rows[-1])] == [1, 1]
+    assert all(row["balanced"] for row in rows)
+    assert sum(row["seen"] for row in rows) == 300 * 40
+    assert db.rows("select * from pulltap.gaps") == []
+
+
+def test_merged_window_of_which_a_part_was_applied_is_put_aside(db, tool, tools):
+    """As when files were copied about by hand: refused as a whole, not half counted."""
+    tool.apply({**some(), "sequence": 4})
+    tool.write({**some(), "sequence": 6, "merged": 3})
+    tool.write({**some(), "sequence": 9, "merged": 3})
+    answer = tool.ask("ship", timeout_ms=10000)
+    assert answer["empty"] and answer["put_aside"] == 1
+    assert pulls(db) == 40
+    reason, = [name for name in os.listdir(os.path.join(tool.spool, "bad"))
+               if name.endswith(".reason")]
+    with open(os.path.join(tool.spool, "bad", reason)) as file:
+        assert "PT003" in file.read()
+    tools(db.conninfo, spool=tool.spool).apply({**some(), "sequence": 9, "merged": 2},
+                                               expect="duplicate")
+    assert pulls(db) == 40
+
+
+def test_what_can_not_be_put_aside_does_not_hold_up_the_others(db, tool):
+    for i in range(3):
+        tool.write(some(10, NOON + i * MINUTE))
+    with open(os.path.join(tool.spool, files(tool)[0]), "wb") as file:
+        file.write(b"garbage")
+    with open(os.path.join(tool.spool, "bad"), "wb") as file:
+        file.write(b"no folder")
+    answer = tool.ask("ship", timeout_ms=3000)
+    assert not answer["empty"] and answer["state"] == "spool" and answer["waiting"] == 1
+    assert pulls(db) == 20

@@ -26,7 +26,7 @@ struct context {
 
 static const char *const results[] = {
 	[STORE_ACCEPTED] = "accepted", [STORE_DUPLICATE] = "duplicate", [STORE_RETRY] = "retry",
-	[STORE_SCHEMA] = "schema",     [STORE_DENIED] = "denied",
+	[STORE_SCHEMA] = "schema",     [STORE_DENIED] = "denied",	[STORE_OVERLAP] = "overlap",
 };
 
 static char *text_of(const json_t *record, const char *name, struct window_text *ret)
@@ -142,7 +142,8 @@ static json_t *ship(struct context *context, const json_t *command)
 	struct shipper_status status;
 	bool empty;
 
-	if (shipper_new(&shipper, context->spool, context->store))
+	if (shipper_new(&shipper, context->spool, context->store,
+			(uint64_t)number(command, "limit", 0)))
 		return json_pack("{s:s}", "result", "error");
 	empty = shipper_flush(shipper, (unsigned int)number(command, "timeout_ms", 5000));
 	shipper_status(shipper, &status);

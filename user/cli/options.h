@@ -27,6 +27,7 @@ struct options {
 	unsigned int targets_count;
 	unsigned int window_s;
 	unsigned int max_keys; /* short keys per window */
+	unsigned int spool_limit_mib; /* windows that wait take no more, if merging can do it */
 	unsigned int hint_s; /* how long a HEAD by tag waits for its GET */
 	const char *switch_file; /* says on or off; NULL: none */
 	bool discover; /* look for registries by themselves */

@@ -126,6 +126,18 @@ const struct option_row option_table[OPTION_ROWS] = {
 		.help = "what registries that were found by themselves are called",
 	},
 	{
+		.name = "spool-limit",
+		.argument = "MIB",
+		.kind = OPTION_NUMBER,
+		.offset = offsetof(struct options, spool_limit_mib),
+		.value = "256",
+		.min = 1,
+		.max = 1048576,
+		.commands = RUN,
+		.help = "room for windows that wait for the database; beyond it they are merged, "
+			"never dropped",
+	},
+	{
 		.name = "state-dir",
 		.argument = "DIR",
 		.kind = OPTION_TEXT,

@@ -35,7 +35,7 @@ struct option_row {
 };
 
 /* In the order of their names. OPTION_ROWS is their number. */
-#define OPTION_ROWS 16
+#define OPTION_ROWS 17
 extern const struct option_row option_table[OPTION_ROWS];
 
 /* NULL when there is none. */

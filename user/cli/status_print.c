@@ -34,7 +34,7 @@ static void print_agent(const json_t *agent)
 	const json_t *shipping = json_object_get(agent, "shipping");
 	const char *error = json_string_value(json_object_get(windows, "error"));
 	const char *last_error = json_string_value(json_object_get(shipping, "last_error"));
-	char shown[700];
+	char shown[700], limit[32];
 
 	if (json_is_true(json_object_get(agent, "running")))
 		printf("agent      running, pid %" JSON_INTEGER_FORMAT
@@ -56,11 +56,12 @@ static void print_agent(const json_t *agent)
 	if (error)
 		printf("           NOT WRITTEN: %s; counts stay in the kernel\n",
 		       text_printable(shown, sizeof(shown), error, 500));
-	printf("spool      %" JSON_INTEGER_FORMAT " waiting, %s, %" JSON_INTEGER_FORMAT
-	       " put aside\n",
+	printf("spool      %" JSON_INTEGER_FORMAT " waiting, %s of %s, %" JSON_INTEGER_FORMAT
+	       " merged, %" JSON_INTEGER_FORMAT " put aside\n",
 	       number(shipping, "waiting"),
 	       text_bytes(shown, (uint64_t)number(shipping, "waiting_bytes")),
-	       number(shipping, "put_aside"));
+	       text_bytes(limit, (uint64_t)number(shipping, "limit_bytes")),
+	       number(shipping, "merged"), number(shipping, "put_aside"));
 	printf("database   %s, %" JSON_INTEGER_FORMAT " windows and %" JSON_INTEGER_FORMAT
 	       " rows applied, %" JSON_INTEGER_FORMAT " duplicates dropped, %" JSON_INTEGER_FORMAT
 	       " rows rejected\n",

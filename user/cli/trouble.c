@@ -96,6 +96,13 @@ static void find_shipping(const json_t *agent, json_t *found)
 	if (aside)
 		trouble_add(found, "look at the reasons beside the files in spool/bad",
 			    "%" JSON_INTEGER_FORMAT " damaged window files were put aside", aside);
+	if (json_is_true(json_object_get(shipping, "over_limit")))
+		trouble_add(found,
+			    "raise --spool-limit if the disk has room, or bring the database back",
+			    "the spool is beyond its limit and can't be merged further: "
+			    "%" JSON_INTEGER_FORMAT " bytes of %" JSON_INTEGER_FORMAT
+			    "; nothing is dropped",
+			    number(shipping, "waiting_bytes"), number(shipping, "limit_bytes"));
 	if (refused || number(shipping, "failures") > PATIENCE)
 		trouble_add(found,
 			    "windows wait in the spool, nothing is lost; see `pulltap doctor`",

@@ -160,7 +160,9 @@ static int open_database(struct agent *agent)
 		return rc;
 	}
 	rc = store_new(&agent->store, &store);
-	return rc ?: shipper_new(&agent->shipper, agent->spool, agent->store);
+	return rc
+		       ?: shipper_new(&agent->shipper, agent->spool, agent->store,
+				      (uint64_t)options->spool_limit_mib << 20);
 }
 
 static int open_spool(struct agent *agent)

@@ -25,16 +25,18 @@ static json_t *windows_json(const struct agent_status *status)
 static json_t *shipping_json(const struct shipper_status *shipper, const struct store_stats *store)
 {
 	return json_pack(
-		"{s:s, s:o, s:o, s:o, s:o, s:o, s:i, s:s, s:b, s:o, s:o, s:o, s:o, s:o}", "state",
-		shipper_state_name(shipper->state), "since",
+		"{s:s, s:o, s:o, s:o, s:o, s:o, s:b, s:o, s:o, s:i, s:s, s:b, s:o, s:o, s:o, "
+		"s:o, s:o}",
+		"state", shipper_state_name(shipper->state), "since",
 		integer((uint64_t)shipper->since_us / 1000000), "last_success",
 		integer((uint64_t)shipper->last_success_us / 1000000), "waiting",
 		integer(shipper->waiting), "waiting_bytes", integer(shipper->waiting_bytes),
-		"put_aside", integer(shipper->put_aside), "failures", (int)shipper->failures,
-		"last_error", shipper->last_error, "connected", store->connected, "accepted",
-		integer(store->windows_accepted), "duplicate", integer(store->windows_duplicate),
-		"rows", integer(store->rows_applied), "rejected", integer(store->rows_rejected),
-		"apply_us", integer(store->apply_us_total));
+		"limit_bytes", integer(shipper->limit), "over_limit", shipper->over_limit, "merged",
+		integer(shipper->merged), "put_aside", integer(shipper->put_aside), "failures",
+		(int)shipper->failures, "last_error", shipper->last_error, "connected",
+		store->connected, "accepted", integer(store->windows_accepted), "duplicate",
+		integer(store->windows_duplicate), "rows", integer(store->rows_applied), "rejected",
+		integer(store->rows_rejected), "apply_us", integer(store->apply_us_total));
 }
 
 static json_t *books_json(const struct books *books)

@@ -15,6 +15,11 @@
 /* Without a kick the spool is looked at this often: a file may have been put back by hand. */
 #define IDLE_MS 10000
 #define LOG_INTERVAL_S 60
+/* How often the spool's size is looked at, and how often where it could not be made smaller. */
+#define MERGE_LOOK_MS 500
+#define MERGE_AGAIN_MS 10000
+/* A file that can't be read is put aside after so many tries. */
+#define READ_TRIES 5
 
 struct shipper {
 	struct spool *spool;
@@ -25,11 +30,15 @@ struct shipper {
 	pthread_cond_t changed; /* from the thread: status changed */
 	bool kicked;
 	bool stopping;
-	time_t round_s; /* when the thread last came round, monotonic */
+	int64_t round_ms; /* when the thread last came round, monotonic */
 	uint64_t looks; /* how often the thread began to look at the spool */
 	uint64_t empty_look; /* the latest of them that found nothing */
 	struct shipper_status status;
-	struct log_gate gate; /* the thread's own */
+	/* the thread's own */
+	struct log_gate gate, merge_gate, limit_gate;
+	int64_t next_merge_ms;
+	char unreadable[SPOOL_NAME_BYTES]; /* the file that could not be read */
+	unsigned int unreadable_tries;
 };
 
 const char *shipper_state_name(enum shipper_state state)
@@ -52,12 +61,12 @@ static int64_t wall_us(void)
 	return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
 }
 
-static time_t monotonic_s(void)
+static int64_t now_ms(void)
 {
 	struct timespec ts;
 
 	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec;
+	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
 static struct timespec deadline_in(unsigned int ms)
@@ -110,7 +119,7 @@ static bool pause_thread(struct shipper *shipper, unsigned int ms)
 			break;
 	shipper->kicked = false;
 	shipper->looks++;
-	shipper->round_s = monotonic_s();
+	shipper->round_ms = now_ms();
 	stopping = shipper->stopping;
 	pthread_mutex_unlock(&shipper->lock);
 	return !stopping;
@@ -150,15 +159,37 @@ static bool spool_failed(struct shipper *shipper, const char *action, const char
 	return false;
 }
 
+/* What can't even be put aside is passed over: it must not hold up those behind it. */
 static bool put_aside(struct shipper *shipper, const char *name, const char *reason)
 {
 	char text[256];
-	int err;
+	int err = spool_put_aside(shipper->spool, name, reason);
 
-	log_error("a spooled window is damaged and was put aside", "file=%s reason=%s", name,
-		  log_quote(text, sizeof(text), reason));
-	err = spool_put_aside(shipper->spool, name, reason);
+	if (err)
+		spool_skip(shipper->spool, name);
+	else
+		log_error("a spooled window was put aside", "file=%s reason=%s", name,
+			  log_quote(text, sizeof(text), reason));
 	return err ? spool_failed(shipper, "put aside", name, err) : true;
+}
+
+/* A disk may fail for a moment, and a window that is passed over too early is lost. */
+static bool unreadable(struct shipper *shipper, const char *name, int err)
+{
+	char reason[128];
+
+	if (err == -ENOENT)
+		return true; /* somebody took it */
+	if (err == -ENOMEM || err == -EMFILE || err == -ENFILE)
+		return spool_failed(shipper, "read", name, err);
+	if (strcmp(shipper->unreadable, name)) {
+		snprintf(shipper->unreadable, sizeof(shipper->unreadable), "%s", name);
+		shipper->unreadable_tries = 0;
+	}
+	if (err != -EACCES && err != -EPERM && ++shipper->unreadable_tries < READ_TRIES)
+		return spool_failed(shipper, "read", name, err);
+	snprintf(reason, sizeof(reason), "can't be read: %s", strerror(-err));
+	return put_aside(shipper, name, reason);
 }
 
 static void settled(struct shipper *shipper)
@@ -181,7 +212,7 @@ static bool ship(struct shipper *shipper, const char *name)
 	if (err == -EBADMSG)
 		return put_aside(shipper, name, reason);
 	if (err)
-		return spool_failed(shipper, "read", name, err);
+		return unreadable(shipper, name, err);
 	sequence = spool_reader_header(reader)->sequence;
 	if (!sequence || sequence > INT64_MAX)
 		return put_aside(shipper, name, "sequence out of range");
@@ -193,6 +224,8 @@ static bool ship(struct shipper *shipper, const char *name)
 			return spool_failed(shipper, "remove", name, err);
 		settled(shipper);
 		return true;
+	case STORE_OVERLAP:
+		return put_aside(shipper, name, store_error(shipper->store));
 	case STORE_SCHEMA:
 		report(shipper, "the database's schema does not fit", store_error(shipper->store));
 		set_state(shipper, SHIPPER_SCHEMA, store_error(shipper->store));
@@ -210,6 +243,45 @@ static bool ship(struct shipper *shipper, const char *name)
 	return false;
 }
 
+static void report_merging(struct shipper *shipper, const struct spool_shrunk *shrunk)
+{
+	uint64_t suppressed;
+
+	if (shrunk->files)
+		log_info("waiting windows were merged", "files=%llu freed_bytes=%llu bytes=%llu",
+			 (unsigned long long)shrunk->files, (unsigned long long)shrunk->bytes,
+			 (unsigned long long)shrunk->left);
+	if (shrunk->over && log_gate_open(&shipper->limit_gate, LOG_INTERVAL_S, &suppressed))
+		log_warn("the spool is beyond its limit and can't be merged further, "
+			 "nothing is dropped",
+			 "bytes=%llu limit=%llu not_logged=%llu", (unsigned long long)shrunk->left,
+			 (unsigned long long)shipper->status.limit, (unsigned long long)suppressed);
+	pthread_mutex_lock(&shipper->lock);
+	shipper->status.merged += shrunk->files;
+	shipper->status.over_limit = shrunk->over;
+	pthread_mutex_unlock(&shipper->lock);
+}
+
+/* Merging needs room itself: where it fails the windows wait as they are. */
+static void keep_within_limit(struct shipper *shipper)
+{
+	int64_t now = now_ms();
+	struct spool_shrunk shrunk;
+	uint64_t suppressed;
+	int err;
+
+	if (!shipper->status.limit || now < shipper->next_merge_ms)
+		return;
+	err = spool_shrink(shipper->spool, shipper->status.limit, &shipper->stopping, &shrunk);
+	if (err && err != -ECANCELED &&
+	    log_gate_open(&shipper->merge_gate, LOG_INTERVAL_S, &suppressed))
+		log_warn("waiting windows can't be merged, they stay as they are",
+			 "spool=%s error=\"%s\" not_logged=%llu", spool_path(shipper->spool),
+			 strerror(-err), (unsigned long long)suppressed);
+	report_merging(shipper, &shrunk);
+	shipper->next_merge_ms = now_ms() + (err || shrunk.over ? MERGE_AGAIN_MS : MERGE_LOOK_MS);
+}
+
 static void *run_shipper(void *arg)
 {
 	struct shipper *shipper = arg;
@@ -218,6 +290,7 @@ static void *run_shipper(void *arg)
 	int err;
 
 	while (pause_thread(shipper, wait_ms)) {
+		keep_within_limit(shipper);
 		err = spool_oldest(shipper->spool, name);
 		if (err == 0) {
 			set_state(shipper, SHIPPER_IDLE, "");
@@ -239,7 +312,7 @@ static void *run_shipper(void *arg)
 	return NULL;
 }
 
-int shipper_new(struct shipper **ret, struct spool *spool, struct store *store)
+int shipper_new(struct shipper **ret, struct spool *spool, struct store *store, uint64_t limit)
 {
 	_cleanup_free_ struct shipper *shipper = calloc(1, sizeof(*shipper));
 	int err;
@@ -249,7 +322,8 @@ int shipper_new(struct shipper **ret, struct spool *spool, struct store *store)
 	shipper->spool = spool;
 	shipper->store = store;
 	shipper->status.since_us = wall_us();
-	shipper->round_s = monotonic_s();
+	shipper->round_ms = now_ms();
+	shipper->status.limit = limit;
 	pthread_mutex_init(&shipper->lock, NULL);
 	pthread_cond_init(&shipper->wake, NULL);
 	pthread_cond_init(&shipper->changed, NULL);
@@ -304,12 +378,12 @@ void shipper_status(struct shipper *shipper, struct shipper_status *ret)
 
 unsigned int shipper_silent_s(struct shipper *shipper)
 {
-	time_t since;
+	int64_t since;
 
 	pthread_mutex_lock(&shipper->lock);
-	since = monotonic_s() - shipper->round_s;
+	since = now_ms() - shipper->round_ms;
 	pthread_mutex_unlock(&shipper->lock);
-	return (unsigned int)since;
+	return (unsigned int)(since / 1000);
 }
 
 void shipper_free(struct shipper **ptr)
@@ -319,7 +393,7 @@ void shipper_free(struct shipper **ptr)
 	if (!shipper)
 		return;
 	pthread_mutex_lock(&shipper->lock);
-	shipper->stopping = true;
+	__atomic_store_n(&shipper->stopping, true, __ATOMIC_RELAXED); /* a merge looks unlocked */
 	pthread_cond_signal(&shipper->wake);
 	pthread_mutex_unlock(&shipper->lock);
 	store_stop(shipper->store);

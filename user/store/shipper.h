@@ -2,8 +2,8 @@
 /*
  * The thread between spool and store: takes the oldest window, has it applied, removes its file,
  * and waits when there is nothing to do or the database can't take it. A damaged file is put aside
- * so that it never holds up those behind it. The spool and the store are the caller's and must
- * outlive the shipper; nobody else may use that store.
+ * so that it never holds up those behind it. Where too many windows wait it merges some. The spool
+ * and the store are the caller's and must outlive the shipper; nobody else may use that store.
  */
 #ifndef PULLTAP_STORE_SHIPPER_H
 #define PULLTAP_STORE_SHIPPER_H
@@ -37,12 +37,17 @@ struct shipper_status {
 	uint64_t waiting; /* windows in the spool */
 	uint64_t waiting_bytes;
 	uint64_t put_aside; /* damaged files under bad/ */
+	uint64_t limit; /* bytes that may wait, 0 none */
+	uint64_t merged; /* files that became fewer so far */
+	bool over_limit; /* and there is nothing left to merge */
 	unsigned int failures; /* in a row */
 	char last_error[600]; /* "" when the last window went well */
 };
 
-/* Starts the thread. -ENOMEM or -errno of pthread_create. */
-must_check int shipper_new(struct shipper **ret, struct spool *spool, struct store *store);
+/* Starts the thread. limit: bytes that may wait, more is merged; 0 for none. -ENOMEM or -errno of
+ * pthread_create. */
+must_check int shipper_new(struct shipper **ret, struct spool *spool, struct store *store,
+			   uint64_t limit);
 
 /* Says that a window was written; also ends a pause between tries. Any thread. */
 void shipper_kick(struct shipper *shipper);

@@ -126,6 +126,8 @@ static enum store_result classify(const struct store *store)
 	/* no such schema, table, column, function, type */
 	static const char *const schema[] = {"3F", "42P01", "42703", "42883", "42704", NULL};
 
+	if (!strcmp(pg_sqlstate(store->pg), STORE_OVERLAPS))
+		return STORE_OVERLAP;
 	if (sqlstate_in(pg_sqlstate(store->pg), denied))
 		return STORE_DENIED;
 	if (sqlstate_in(pg_sqlstate(store->pg), schema))

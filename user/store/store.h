@@ -37,6 +37,7 @@ enum store_result {
 	STORE_RETRY, /* connection, timeout, lock, disk: try the same window again later */
 	STORE_SCHEMA, /* schema missing, older or newer than this binary: run pulltap migrate */
 	STORE_DENIED, /* authentication or privileges: an operator has to act */
+	STORE_OVERLAP, /* a part of this merged window was applied by itself: it can't be */
 };
 
 /*

@@ -40,6 +40,8 @@ struct store {
 
 /* SQLSTATE of an identifier that is gone: see deploy/sql/002_functions.sql. */
 #define STORE_UNKNOWN_ID "PT001"
+/* And of a merged window of which a part was applied: deploy/sql/007_outages.sql. */
+#define STORE_OVERLAPS "PT003"
 
 /* 0, or -errno with pg_error() set. */
 must_check int store_intern(struct store *store, struct batch *batch, int64_t since_us);

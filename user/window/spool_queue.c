@@ -227,7 +227,8 @@ static int count_spool(int folder, struct spool_stats *ret)
 	if (err)
 		return err;
 	bad = spool_open_folder(folder, SPOOL_BAD);
-	if (bad < 0 && bad != -ENOENT)
+	/* what is in its place and no folder holds no windows */
+	if (bad < 0 && bad != -ENOENT && bad != -ENOTDIR && bad != -ELOOP)
 		return bad;
 	if (bad >= 0) {
 		err = count_folder(bad, true, &stats);

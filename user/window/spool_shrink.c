@@ -19,6 +19,8 @@
 /* Of one merge. More files make fewer rounds, and cost a descriptor and a mapping each. */
 #define GROUP_FILES 32
 #define GROUP_BYTES (1ull << 30)
+/* After so much the shipper may look for other things to do; the rest is merged next time. */
+#define ROUND_BYTES (256ull << 20)
 /* Windows that follow each other meet within milliseconds. */
 #define JOINT_US 1000000
 /* Sizes are classed by powers of 4, up to what a group may hold. */
@@ -130,7 +132,7 @@ static bool follows(const struct part *a, const struct part *b)
 }
 
 /* How many parts from this one on go together; 1: none. */
-static size_t group_at(const struct shrink *s, size_t at, unsigned int class, bool over_days)
+static size_t group_at(const struct shrink *s, size_t at, unsigned int rank, bool over_days)
 {
 	const struct part *parts = &s->parts.items[at];
 	uint64_t sum = 0, largest = 0;
@@ -139,7 +141,7 @@ static size_t group_at(const struct shrink *s, size_t at, unsigned int class, bo
 	for (n = 0; n < GROUP_FILES && at + n < s->parts.count; n++) {
 		const struct part *part = &parts[n];
 
-		if (part->fixed || part->bytes >> (2 * class + 2) ||
+		if (part->fixed || part->bytes >> (2 * rank + 2) ||
 		    sum + part->bytes > GROUP_BYTES || (n && !follows(part - 1, part)) ||
 		    (!over_days &&
 		     spool_format_day(part->end_us) != spool_format_day(parts->end_us)))
@@ -185,17 +187,20 @@ static int merge_group(struct shrink *s, struct part *parts, size_t count, bool 
 	return 1;
 }
 
-/* One round over all files of at most this class; what was merged counts as one of them after. */
-static int merge_class(struct shrink *s, unsigned int class, bool over_days)
+static bool enough(const struct shrink *s)
+{
+	return s->ret->left <= s->target || s->ret->written >= ROUND_BYTES;
+}
+
+/* One round over all files of at most this size; what was merged counts as one of them after. */
+static int merge_class(struct shrink *s, unsigned int rank, bool over_days)
 {
 	struct part *items = s->parts.items;
 	size_t in = 0, out = 0;
 	int merged = 0;
 
 	while (in < s->parts.count) {
-		size_t n = merged < 0 || s->ret->left <= s->target
-				   ? 1
-				   : group_at(s, in, class, over_days);
+		size_t n = merged < 0 || enough(s) ? 1 : group_at(s, in, rank, over_days);
 
 		if (n > 1) {
 			struct part part;
@@ -217,8 +222,8 @@ static int merge_all(struct shrink *s, bool over_days)
 {
 	int err = 0;
 
-	for (unsigned int class = 0; !err && class < CLASSES && s->ret->left > s->target; class ++)
-		err = merge_class(s, class, over_days);
+	for (unsigned int rank = 0; !err && rank < CLASSES && !enough(s); rank++)
+		err = merge_class(s, rank, over_days);
 	return err;
 }
 
@@ -242,7 +247,7 @@ int spool_shrink(struct spool *spool, uint64_t limit, const bool *stop, struct s
 	err = merge_all(&s, false);
 	if (!err && ret->left > limit)
 		err = merge_all(&s, true);
-	ret->over = !err && ret->left > limit;
+	ret->over = !err && ret->left > limit && ret->written < ROUND_BYTES;
 	/* names that were read before may be gone, and the new ones are not among them */
 	spool->batch_next = spool->batch_count = 0;
 	return err;
