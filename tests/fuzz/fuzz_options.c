@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli/conninfo_mask.h"
+#include "base/conninfo_mask.h"
 #include "cli/options_file.h"
 #include "cli/options_table.h"
 

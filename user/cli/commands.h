@@ -26,4 +26,11 @@ int command_uninstall(int argc, char **argv);
 struct kernel;
 must_check int command_open_kernel(struct kernel **ret, const struct options *options);
 
+/*
+ * The database that a command works with (see embedded_or()); NULL after a message when libpq would
+ * not understand how it was named.
+ */
+const char *command_conninfo(const struct options *options, char *buffer, size_t size,
+			     bool *ret_embedded);
+
 #endif

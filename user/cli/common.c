@@ -5,6 +5,8 @@
 
 #include "attach/kernel.h"
 #include "cli/commands.h"
+#include "store/embedded.h"
+#include "store/store.h"
 
 int command_open_kernel(struct kernel **ret, const struct options *options)
 {
@@ -29,4 +31,17 @@ int command_open_kernel(struct kernel **ret, const struct options *options)
 	else if (rc)
 		fprintf(stderr, "pulltap: opening %s: %s\n", options->bpffs, strerror(-rc));
 	return rc;
+}
+
+const char *command_conninfo(const struct options *options, char *buffer, size_t size,
+			     bool *ret_embedded)
+{
+	const char *conninfo =
+		embedded_or(options->database, options->state_dir, buffer, size, ret_embedded);
+	char message[256];
+
+	if (!store_check_conninfo(conninfo, message, sizeof(message)))
+		return conninfo;
+	fprintf(stderr, "pulltap: --database: %s\n", message);
+	return NULL;
 }

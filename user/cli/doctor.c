@@ -21,6 +21,7 @@
 #include "discover/process.h"
 #include "store/embedded.h"
 #include "store/schema.h"
+#include "store/store.h"
 
 static void check_machine(struct report *report)
 {
@@ -177,7 +178,7 @@ static void check_registries(struct report *report, struct kernel *kernel)
 
 static void check_database(struct report *report, const struct options *options)
 {
-	char buffer[1024];
+	char buffer[1024], message[256];
 	bool embedded;
 	const char *conninfo = embedded_or(options->database, options->state_dir, buffer,
 					   sizeof(buffer), &embedded);
@@ -187,6 +188,10 @@ static void check_database(struct report *report, const struct options *options)
 		report_say(report, VERDICT_NOTE, "database",
 			   "`pulltap run` starts it; --database takes one of your own",
 			   "the embedded PostgreSQL under %s is not running", options->state_dir);
+		return;
+	}
+	if (store_check_conninfo(conninfo, message, sizeof(message))) {
+		report_say(report, VERDICT_FAIL, "database", "correct --database", "%s", message);
 		return;
 	}
 	connection = PQconnectdb(conninfo);

@@ -21,8 +21,9 @@ int command_ls(int argc, char **argv)
 
 	if (rc)
 		return rc < 0 ? 2 : 0;
-	conninfo =
-		embedded_or(options.database, options.state_dir, buffer, sizeof(buffer), &embedded);
+	conninfo = command_conninfo(&options, buffer, sizeof(buffer), &embedded);
+	if (!conninfo)
+		return 1;
 	if (embedded && !embedded_running(options.state_dir)) {
 		fprintf(stderr,
 			"pulltap: the embedded PostgreSQL under %s is not running: it runs with "

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* `pulltap migrate`: the schema's owner brings the database to this version. */
 #include "cli/commands.h"
-#include "store/embedded.h"
 #include "store/schema.h"
 
 int command_migrate(int argc, char **argv)
 {
 	_cleanup_(options_free) struct options options = {};
 	char buffer[1024];
+	const char *conninfo;
 	bool embedded;
 	int rc = options_parse(&options, OPTIONS_MIGRATE,
 			       "Bring the database to this version's schema. Needs a role that may "
@@ -16,9 +16,6 @@ int command_migrate(int argc, char **argv)
 
 	if (rc)
 		return rc < 0 ? 2 : 0;
-	return schema_migrate(embedded_or(options.database, options.state_dir, buffer,
-					  sizeof(buffer), &embedded),
-			      false)
-		       ? 1
-		       : 0;
+	conninfo = command_conninfo(&options, buffer, sizeof(buffer), &embedded);
+	return !conninfo || schema_migrate(conninfo, false) ? 1 : 0;
 }

@@ -5,9 +5,10 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
+#include "base/conninfo_mask.h"
 #include "base/log.h"
-#include "cli/conninfo_mask.h"
 #include "cli/options_file.h"
 #include "cli/options_parse.h"
 #include "cli/options_table.h"
@@ -149,15 +150,16 @@ static int on_line(void *context, const char *key, const char *value, unsigned i
 }
 
 /* Reads a whole file and leaves room for one byte more. */
-static int read_all(const char *path, char **ret, size_t *ret_size)
+static int read_all(const char *path, char **ret, size_t *ret_size, unsigned int *ret_mode)
 {
 	_cleanup_free_ char *text = malloc(CONFIG_MAX + 1);
 	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	struct stat st;
 	size_t size = 0;
 
 	if (!text)
 		return -ENOMEM;
-	if (fd < 0)
+	if (fd < 0 || fstat(fd, &st))
 		return -errno;
 	for (;;) {
 		ssize_t n = read(fd, text + size, CONFIG_MAX + 1 - size);
@@ -174,6 +176,7 @@ static int read_all(const char *path, char **ret, size_t *ret_size)
 	}
 	*ret = TAKE_PTR(text);
 	*ret_size = size;
+	*ret_mode = st.st_mode;
 	return 0;
 }
 
@@ -185,7 +188,7 @@ static int read_file(struct parse *parse)
 	const char *reason = NULL;
 	unsigned int line = 0;
 	size_t size = 0;
-	int err = read_all(path, &parse->text->file, &size);
+	int err = read_all(path, &parse->text->file, &size, &parse->config_mode);
 
 	if (err == -ENOENT && !named->count)
 		return 0;
@@ -201,6 +204,34 @@ static int read_file(struct parse *parse)
 	return err ? -EINVAL : 0;
 }
 
+/*
+ * A password where everybody of this machine can read it is one that has leaked. With an @ that
+ * nobody can place, libpq would take a part of the password for the host and name it in messages.
+ */
+static int check_secret(const struct parse *parse, const struct option_row *row,
+			const struct setting *setting)
+{
+	enum conninfo_secret secret = conninfo_secret(setting->values[0]);
+	const char *trouble = NULL;
+	char source[512];
+
+	if (secret && setting->source == SOURCE_FLAG)
+		trouble = "holds a password that every process list shows: put it into a file that "
+			  "PGPASSFILE names, a libpq service file, the environment or the config "
+			  "file";
+	else if (secret && setting->source == SOURCE_FILE && parse->config_mode & S_IRWXO)
+		trouble = "holds a password in a file that others may read: chmod o= it, or put "
+			  "the password into a file that PGPASSFILE names";
+	else if (secret == CONNINFO_UNCLEAR)
+		trouble = "has an @ that may be the password's: write @ as %40, / as %2F, ? as "
+			  "%3F and : as %3A within user, password and parameters";
+	if (!trouble)
+		return 0;
+	fprintf(stderr, "%s: %s (%s) %s\n", parse->program, row->name,
+		source_name(parse, row, source), trouble);
+	return -EINVAL;
+}
+
 /* Checks what is in effect, after everyone had a say. Targets in the order given. */
 static int store_settings(struct parse *parse, struct options *options)
 {
@@ -210,6 +241,9 @@ static int store_settings(struct parse *parse, struct options *options)
 
 		if (!setting->count && row->value)
 			setting->values[setting->count++] = row->value;
+		if (row->kind == OPTION_CONNINFO && setting->count &&
+		    check_secret(parse, row, setting))
+			return -EINVAL;
 		for (unsigned int v = 0; v < setting->count; v++) {
 			if (option_store(row, setting->values[v], options))
 				return refuse(parse, row, setting->values[v]);

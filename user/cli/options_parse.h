@@ -23,6 +23,7 @@ struct parse {
 	unsigned int command;
 	const char *program; /* "pulltap run" */
 	const char *config_path; /* the file that was read; NULL: none */
+	unsigned int config_mode; /* its permissions */
 	struct options_text *text;
 	struct setting settings[OPTION_ROWS]; /* by row */
 	const char **positional;

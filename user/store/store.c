@@ -6,6 +6,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/conninfo_mask.h"
 #include "store/names.h"
 #include "store/schema.h"
 #include "store/store_internal.h"
@@ -46,7 +47,13 @@ int store_check_conninfo(const char *conninfo, char *message, size_t size)
 	PQconninfoOption *parsed = PQconninfoParse(conninfo, &words);
 	bool good = parsed != NULL;
 
-	snprintf(message, size, "%s", words ? words : good ? "" : "out of memory");
+	/* libpq quotes what it does not understand, which may be half of a password */
+	if (!good && words && conninfo_secret(conninfo))
+		snprintf(message, size,
+			 "not a valid connection string; the reason is not shown, for "
+			 "it would quote the password: check quotes and escapes");
+	else
+		snprintf(message, size, "%s", words ? words : good ? "" : "out of memory");
 	message[strcspn(message, "\n")] = 0;
 	PQconninfoFree(parsed);
 	PQfreemem(words);

@@ -63,7 +63,9 @@ class Agent:
         self.arguments = ["--state-dir", self.state, "--bpffs", self.bpffs, "--no-discover",
                           "--window", str(window), "--hint-time", str(hint),
                           "--log-level", "debug"]
-        if database is not None:
+        if database is not None and "password" in database:
+            self._environment["PULLTAP_DATABASE"] = database
+        elif database is not None:
             self.arguments += ["--database", database]
         if target is not None:
             self.arguments += ["--target", f"{registry}={target}"]

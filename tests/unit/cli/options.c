@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cli/options.h"
@@ -43,6 +44,7 @@ static void write_config(const char *text)
 	assert_non_null(file);
 	assert_true(fputs(text, file) >= 0);
 	assert_int_equal(fclose(file), 0);
+	assert_int_equal(chmod(config, 0600), 0);
 	setenv("PULLTAP_CONFIG", config, 1);
 }
 
@@ -393,6 +395,57 @@ static void printed_config_names_sources_and_hides_passwords(void **state)
 	assert_int_equal(parse_run(&options, "run --window=0 --print-config"), -EINVAL);
 }
 
+static void password_is_taken_from_where_only_its_owner_reads(void **state)
+{
+	struct options options = {0};
+
+	(void)state;
+	assert_int_equal(parse_run(&options, "run --database=password=secret"), -EINVAL);
+	assert_message(
+		"pulltap run: database (flag --database) holds a password that every process "
+		"list shows");
+	assert_int_equal(parse_run(&options, "run --database=postgresql://u:secret@h/d"), -EINVAL);
+	assert_null(strstr(message, "secret"));
+	assert_int_equal(parse_run(&options, "run --database=postgresql://u@h/d"), 0);
+	options_free(&options);
+	setenv("PULLTAP_DATABASE", "password=secret", 1);
+	assert_int_equal(parse_run(&options, "run"), 0);
+	options_free(&options);
+	unsetenv("PULLTAP_DATABASE");
+	write_config("database = password=secret\n");
+	assert_int_equal(chmod(config, 0640), 0);
+	assert_int_equal(parse_run(&options, "run"), 0);
+	options_free(&options);
+	assert_int_equal(chmod(config, 0604), 0);
+	assert_int_equal(parse_run(&options, "run"), -EINVAL);
+	assert_non_null(strstr(message, ":1) holds a password in a file that others may read"));
+	assert_null(strstr(message, "secret"));
+	/* an open file without one is as good as any */
+	write_config("database = passfile=/etc/pulltap/pgpass\n");
+	assert_int_equal(chmod(config, 0644), 0);
+	assert_int_equal(parse_run(&options, "run"), 0);
+	options_free(&options);
+}
+
+static void at_sign_that_may_be_the_passwords_is_refused(void **state)
+{
+	static const char *const unclear[] = {"postgresql://u:se@cret@h/d",
+					      "postgresql://u:se/cret@h/d",
+					      "postgresql://h/d?password=se@cret"};
+	struct options options = {0};
+
+	(void)state;
+	for (unsigned int i = 0; i < sizeof(unclear) / sizeof(unclear[0]); i++) {
+		setenv("PULLTAP_DATABASE", unclear[i], 1);
+		assert_int_equal(parse_run(&options, "run"), -EINVAL);
+		assert_non_null(strstr(message, "write @ as %40"));
+		assert_null(strstr(message, "cret"));
+	}
+	setenv("PULLTAP_DATABASE", "postgresql://u:se%40cret@h/d", 1);
+	assert_int_equal(parse_run(&options, "run"), 0);
+	options_free(&options);
+}
+
 static void printed_config_reads_back_as_the_same_settings(void **state)
 {
 	struct options options = {0};
@@ -467,6 +520,8 @@ int main(void)
 		TEST(arguments_are_handed_over_up_to_their_number),
 		TEST(help_lists_what_applies_and_nothing_else),
 		TEST(printed_config_names_sources_and_hides_passwords),
+		TEST(password_is_taken_from_where_only_its_owner_reads),
+		TEST(at_sign_that_may_be_the_passwords_is_refused),
 		TEST(printed_config_reads_back_as_the_same_settings),
 		TEST(too_many_targets_are_refused_from_each_source),
 		TEST(table_is_sorted_and_complete),

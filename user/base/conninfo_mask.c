@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "cli/conninfo_mask.h"
+#include "base/conninfo_mask.h"
 
 #include <stdbool.h>
 #include <string.h>
@@ -8,6 +8,7 @@
 struct text {
 	char *at;
 	size_t left; /* without the NUL */
+	enum conninfo_secret secret;
 };
 
 static void put(struct text *out, const char *data, size_t length)
@@ -18,6 +19,13 @@ static void put(struct text *out, const char *data, size_t length)
 	out->at += length;
 	out->left -= length;
 	*out->at = 0;
+}
+
+static void put_mask(struct text *out)
+{
+	put(out, CONNINFO_MASK, strlen(CONNINFO_MASK));
+	if (!out->secret)
+		out->secret = CONNINFO_SECRET;
 }
 
 static bool is_secret(const char *key, size_t length)
@@ -42,7 +50,7 @@ static void mask_query(const char *p, struct text *out)
 		put(out, "=", 1);
 		value = strcspn(p + key + 1, "&");
 		if (is_secret(p, key))
-			put(out, CONNINFO_MASK, strlen(CONNINFO_MASK));
+			put_mask(out);
 		else
 			put(out, p + key + 1, value);
 		p += key + 1 + value;
@@ -68,13 +76,17 @@ static void mask_uri(const char *uri, const char *authority, struct text *out)
 
 		head += authority[head] != 0;
 		put(out, uri, (size_t)(authority + head - uri));
-		if (authority[head])
-			put(out, CONNINFO_MASK, strlen(CONNINFO_MASK));
+		if (authority[head]) {
+			put_mask(out);
+			out->secret = CONNINFO_UNCLEAR;
+		}
 		return;
 	}
 	if (last && colon < last) {
+		if (last != at) /* libpq takes the first for the end of the password */
+			out->secret = CONNINFO_UNCLEAR;
 		put(out, uri, (size_t)(colon - uri) + 1);
-		put(out, CONNINFO_MASK, strlen(CONNINFO_MASK));
+		put_mask(out);
 		uri = last;
 	}
 	if (!query) {
@@ -119,14 +131,14 @@ static void mask_pairs(const char *p, struct text *out)
 		put(out, p, (size_t)(equals - p));
 		value = value_length(equals);
 		if (is_secret(name, key))
-			put(out, CONNINFO_MASK, strlen(CONNINFO_MASK));
+			put_mask(out);
 		else
 			put(out, equals, value);
 		p = equals + value;
 	}
 }
 
-void conninfo_mask(const char *conninfo, char *ret, size_t size)
+enum conninfo_secret conninfo_mask(const char *conninfo, char *ret, size_t size)
 {
 	struct text out = {.at = ret, .left = size - 1};
 	const char *scheme = strstr(conninfo, "://");
@@ -136,4 +148,12 @@ void conninfo_mask(const char *conninfo, char *ret, size_t size)
 		mask_uri(conninfo, scheme + 3, &out);
 	else
 		mask_pairs(conninfo, &out);
+	return out.secret;
+}
+
+enum conninfo_secret conninfo_secret(const char *conninfo)
+{
+	char nothing[1];
+
+	return conninfo_mask(conninfo, nothing, sizeof(nothing));
 }

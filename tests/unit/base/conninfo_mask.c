@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "test.h"
 
-#include "cli/conninfo_mask.h"
+#include "base/conninfo_mask.h"
 
 static const struct {
 	const char *conninfo;
@@ -58,6 +58,17 @@ static void passwords_are_masked_in_every_form(void **state)
 	}
 }
 
+static void what_was_hidden_is_said(void **state)
+{
+	(void)state;
+	for (unsigned int i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+		assert_int_equal(conninfo_secret(cases[i].conninfo) != CONNINFO_OPEN,
+				 strcmp(cases[i].conninfo, cases[i].masked) != 0);
+	assert_int_equal(conninfo_secret("postgres://u:secret@h/d"), CONNINFO_SECRET);
+	assert_int_equal(conninfo_secret("postgres://u:se@cret@h/d"), CONNINFO_UNCLEAR);
+	assert_int_equal(conninfo_secret("postgres://u:se/cret@h/d"), CONNINFO_UNCLEAR);
+}
+
 static void small_buffer_truncates_without_a_secret(void **state)
 {
 	(void)state;
@@ -79,6 +90,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(passwords_are_masked_in_every_form),
+		cmocka_unit_test(what_was_hidden_is_said),
 		cmocka_unit_test(small_buffer_truncates_without_a_secret),
 	};
 
