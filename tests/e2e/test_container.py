@@ -15,7 +15,7 @@ from lib import books, load, proc
 from lib.agent import BPFFS, ensure_bpffs
 from lib.containers import Podman, RegistryContainers, build_image
 from lib.images import Image
-from lib.pod import Pod, daemonset
+from lib.pod import Pod, daemonset, write_volume
 from lib.registry import Registry
 from lib.truth import Truth
 
@@ -36,7 +36,7 @@ def podman(keep, image):
     return keep(Podman())
 
 
-class Pins:
+class PinFolder:
     """A folder for pins of the test's own, which must be gone at the end."""
 
     def __init__(self):
@@ -54,7 +54,7 @@ class Pins:
 
 def make_pod(keep, podman, image, conninfo, places=None, mounts=(), **environment):
     folder = keep(proc.Folder())
-    pins = keep(Pins())
+    pins = keep(PinFolder())
     settings = {"PULLTAP_BPFFS": pins.path, "PULLTAP_WINDOW": "1", "PULLTAP_HINT_TIME": "0",
                 "PULLTAP_NO_DISCOVER": "yes", "PULLTAP_LOG_LEVEL": "debug", **environment}
     pod = Pod(podman, image, folder, {"state": folder.make("state"), **(places or {})},
@@ -144,6 +144,56 @@ def test_pods_that_replace_each_other_under_load_count_every_pull_once(keep, dat
                     hits=sum(len(requests) for requests in logged.values()))
     assert [row["node"] for row in database.rows("select distinct node from pulltap.fleet")] == \
         ["node-1"]
+
+
+def test_the_config_map_and_exec_switch_a_pod_off_and_on_again(keep, database, podman, image):
+    """What is answered between the two is a gap, to the reply; the file is kubelet's way to swap."""
+    registry = keep(Registry()).start()
+    names = registry.fill(4)
+    pod, _ = make_pod(keep, podman, image, database.conninfo(), mounts=[database.socket],
+                      PULLTAP_TARGET=f"hosted={registry.binary}")
+    pod.start().wait_probe("readinessProbe")
+    truth, passed = Truth(names), []
+
+    def ask(counted):
+        since = registry.mark()
+        load.curl(registry, [load.ask("GET", f"/v2/{repository}/manifests/{tag}")
+                             for repository, tag in names] * 5)
+        registry.settle()
+        requests = registry.requests(since)
+        if counted:
+            truth.feed(requests)
+            passed.append(len(requests))
+
+    def wait_counting(expected):
+        def status():
+            # it ends with 1 while somebody says off
+            return json.loads(pod.exec("pulltap", "status", "--output", "json",
+                                       check=False).stdout)
+
+        proc.until(lambda: status()["counting"] is expected, 30, 0.2, f"counting is {expected}")
+        assert pod.probe("livenessProbe") is True and pod.probe("readinessProbe") is True
+
+    switch = pod.volume("switch")
+    ask(counted=True)
+    write_volume(switch, {"counting": "off"})
+    wait_counting(False)
+    ask(counted=False)
+    write_volume(switch, {})  # the ConfigMap was deleted
+    wait_counting(True)
+    ask(counted=True)
+    pod.exec("pulltap", "off")
+    wait_counting(False)
+    ask(counted=False)
+    pod.exec("pulltap", "on")
+    wait_counting(True)
+    ask(counted=True)
+    assert pod.stop() == 0
+    books.check(database, truth, registry="hosted", hits=sum(passed))
+    reasons = [row["reason"] for row in database.rows(
+        "select reason from pulltap.gaps where reason like 'switched off%' order by gap_start")]
+    assert len(reasons) == 2, reasons
+    assert "/etc/pulltap/switch/counting" in reasons[0] and "operator" in reasons[1], reasons
 
 
 def test_a_pod_finds_the_registries_of_its_node_by_itself(keep, database, podman, image):
