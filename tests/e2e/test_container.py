@@ -105,7 +105,11 @@ def test_the_image_runs_without_root_and_holds_no_compiler(podman, image):
 
 def test_pods_that_replace_each_other_under_load_count_every_pull_once(keep, database, podman,
                                                                        image):
-    hosted = keep(Registry()).start()
+    """One registry's program may be read by its owner alone, who is neither root nor the agent."""
+    hosted = keep(Registry())
+    os.chmod(hosted.binary, 0o700)
+    os.chown(hosted.binary, 65534, 65534)
+    hosted.start()
     boxed, identity = boxed_registry(keep, podman)
     registries = {"hosted": hosted, "boxed": boxed}
     names = {name: registry.fill(8, repositories=3) for name, registry in registries.items()}
@@ -197,11 +201,7 @@ def test_the_config_map_and_exec_switch_a_pod_off_and_on_again(keep, database, p
 
 
 def test_a_pod_finds_the_registries_of_its_node_by_itself(keep, database, podman, image):
-    """Whoever runs them, and where no file permission lets anybody else read the program."""
-    hosted = keep(Registry())
-    os.chmod(hosted.binary, 0o700)
-    os.chown(hosted.binary, 65534, 65534)
-    hosted.start()
+    hosted = keep(Registry()).start()
     boxed, identity = boxed_registry(keep, podman)
     pod, _ = make_pod(keep, podman, image, database.conninfo(), mounts=[database.socket])
     _, said = pod.end("doctor", "--output", "json")
