@@ -14,7 +14,7 @@ CFLAGS   ?= -O2 -g
 C_FLAGS  := -std=gnu11 $(WARN) -D_GNU_SOURCE -Iuser -I$(BUILD) -DPULLTAP_VERSION='"$(VERSION)"' \
 	    -fstack-protector-strong -I/usr/include/postgresql
 LDLIBS   := -Wl,--as-needed -lbpf -lelf -lz -lZydis -lpq -ljansson -lxxhash -lseccomp -lcap-ng \
-	    -lsystemd -lhiredis -lcurl -lpthread
+	    -lsystemd -lhiredis -lcurl -lm -lpthread
 
 # What the user objects include but no repository holds. vmlinux/, bpf/ and deploy/ append to it.
 GENERATED :=

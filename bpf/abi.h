@@ -210,6 +210,9 @@ enum pt_off {
 #define PT_REGISTRIES 64
 struct pt_registry {
 	char name[64];
+	/* sites come and go with their binaries, these only grow */
+	__u64 replies; /* finished ones: hits but those of a function that starts over */
+	__u64 counted; /* of these, the ones that made or raised a count */
 };
 
 /* How a probed site's arguments and structs lie. */
@@ -247,8 +250,6 @@ struct pt_site {
 	__u32 off_was; /* and why: what off held then */
 	__u32 attach; /* which attach counts: a probe that is being removed may fire on for a while
 		       */
-	__u64 counted; /* hits that made or raised a count */
-	__u64 restarts; /* hits that were no reply: the function started over on a larger stack */
 };
 
 /*

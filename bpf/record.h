@@ -63,6 +63,17 @@ static __always_inline bool hit_begin(struct hit *hit, void *ctx)
 	return !hit->site || hit->site->attach == (__u32)(cookie >> 32);
 }
 
+static __always_inline void registry_add(__u32 index, __u32 outcome)
+{
+	struct pt_registry *registry = bpf_map_lookup_elem(&registries, &index);
+
+	if (!registry || outcome == LEDGER(filtered_stack_growth))
+		return;
+	__sync_fetch_and_add(&registry->replies, 1);
+	if (outcome == LEDGER(counted))
+		__sync_fetch_and_add(&registry->counted, 1);
+}
+
 /* Closes it: the one place where a hit is entered in the books. */
 static __always_inline void hit_end(struct hit *hit, __u32 outcome)
 {
@@ -71,10 +82,7 @@ static __always_inline void hit_end(struct hit *hit, __u32 outcome)
 	if (!hit->site)
 		return;
 	__sync_fetch_and_add(&hit->site->hits, 1);
-	if (outcome == LEDGER(counted))
-		__sync_fetch_and_add(&hit->site->counted, 1);
-	else if (outcome == LEDGER(filtered_stack_growth))
-		__sync_fetch_and_add(&hit->site->restarts, 1);
+	registry_add(hit->site->registry, outcome);
 	if (outcome == LEDGER(lost_layout)) {
 		__u64 failures = __sync_fetch_and_add(&hit->site->layout_failures, 1) + 1;
 

@@ -23,7 +23,7 @@ static int on_line(void *context, const char *key, const char *value, unsigned i
 		return 1;
 	if (option_store(row, value, options))
 		return 2;
-	if (options->window_s > 3600 || options->targets_count > OPTIONS_TARGETS)
+	if (options->window_s > 3600 || options->targets.count > OPTIONS_LIST)
 		abort();
 	return 0;
 }

@@ -53,11 +53,10 @@ def test_dump_shows_names_and_counts_as_text(watch, folder):
                  '"count": '):
         assert line in text
     assert seen(watch) == 10_000
-    assert [entry["value"]["name"] for entry in dump_map(watch.agent.bpffs + "/registries")
-            if entry["value"]["name"]] == ["load"]
+    assert [entry["value"] for entry in dump_map(watch.agent.bpffs + "/registries")
+            if entry["value"]["name"]] == [{"name": "load", "replies": 10_000, "counted": 10_000}]
     site, = watch.sites()
-    assert (site["symbol"], site["hits"], site["counted"], site["restarts"]) == (
-        "probed_reply", 10_000, 10_000, 0)
+    assert (site["symbol"], site["hits"]) == ("probed_reply", 10_000)
     assert (site["hook"], site["go_abi"], site["go_map"]) == (
         "PT_GO_HOOK_HTTP1", "PT_GO_ABI_REGISTER", "PT_GO_MAP_BUCKETS")
 

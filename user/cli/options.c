@@ -71,7 +71,7 @@ int options_add(struct parse *parse, const struct option_row *row, enum source s
 		unsigned int line, const char *value)
 {
 	struct setting *setting = &parse->settings[row - option_table];
-	bool list = row->kind == OPTION_TARGETS;
+	bool list = option_is_list(row);
 
 	if (source < setting->source)
 		return 0;
@@ -80,7 +80,7 @@ int options_add(struct parse *parse, const struct option_row *row, enum source s
 	/* A flag given again replaces itself, as everywhere; a second line in a file is a slip. */
 	if (source == SOURCE_FLAG && !list)
 		setting->count = 0;
-	if (setting->count == (list ? OPTIONS_TARGETS : 1))
+	if (setting->count == (list ? OPTIONS_LIST : 1))
 		return 1;
 	setting->source = source;
 	setting->line = line;
@@ -88,7 +88,7 @@ int options_add(struct parse *parse, const struct option_row *row, enum source s
 	return 0;
 }
 
-/* Targets stand in one variable, separated by commas. Cuts the copy in place. */
+/* A list stands in one variable, separated by commas. Cuts the copy in place. */
 static int add_environment_list(struct parse *parse, const struct option_row *row, char *value)
 {
 	char *save = NULL;
@@ -117,9 +117,8 @@ static int read_environment(struct parse *parse)
 		copy = parse->text->environment[i] = strdup(value);
 		if (!copy)
 			return -ENOMEM;
-		err = row->kind == OPTION_TARGETS
-			      ? add_environment_list(parse, row, copy)
-			      : options_add(parse, row, SOURCE_ENVIRONMENT, 0, copy);
+		err = option_is_list(row) ? add_environment_list(parse, row, copy)
+					  : options_add(parse, row, SOURCE_ENVIRONMENT, 0, copy);
 		if (err)
 			return err;
 	}
@@ -142,8 +141,7 @@ static int on_line(void *context, const char *key, const char *value, unsigned i
 		return 0;
 	if (options_add(parse, row, SOURCE_FILE, line, value)) {
 		fprintf(stderr, "%s: %s:%u: %s is set more than %d time(s)\n", parse->program,
-			parse->config_path, line, key,
-			row->kind == OPTION_TARGETS ? OPTIONS_TARGETS : 1);
+			parse->config_path, line, key, option_is_list(row) ? OPTIONS_LIST : 1);
 		return 1;
 	}
 	return 0;
@@ -232,7 +230,7 @@ static int check_secret(const struct parse *parse, const struct option_row *row,
 	return -EINVAL;
 }
 
-/* Checks what is in effect, after everyone had a say. Targets in the order given. */
+/* Checks what is in effect, after everyone had a say. Lists in the order given. */
 static int store_settings(struct parse *parse, struct options *options)
 {
 	for (unsigned int i = 0; i < OPTION_ROWS; i++) {

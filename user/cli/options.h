@@ -13,7 +13,12 @@
 
 #include "base/cleanup.h"
 
-#define OPTIONS_TARGETS 32
+/* A setting that may be given again. */
+#define OPTIONS_LIST 32
+struct options_list {
+	const char *items[OPTIONS_LIST];
+	unsigned int count;
+};
 
 struct options {
 	const char *config; /* the file that was read; NULL: none */
@@ -23,8 +28,8 @@ struct options {
 	const char *registry; /* registry name for targets found by themselves; NULL: by binary */
 	const char *node; /* node name; NULL: host name */
 	const char *user; /* to become after the start; NULL: stay who we are */
-	const char *targets[OPTIONS_TARGETS]; /* NAME=PID|EXE|CONTAINER */
-	unsigned int targets_count;
+	struct options_list targets; /* NAME=PID|EXE|CONTAINER */
+	struct options_list reconcile; /* NAME=PATH|URL of an outside truth */
 	unsigned int window_s;
 	unsigned int max_keys; /* short keys per window */
 	unsigned int spool_limit_mib; /* windows that wait take no more, if merging can do it */

@@ -40,7 +40,7 @@ static const struct option_row *row_of_key(int key)
 static error_t on_row(struct argp_state *state, const struct option_row *row, const char *value)
 {
 	if (options_add(state->input, row, SOURCE_FLAG, 0, value ? value : "yes")) {
-		argp_error(state, "--%s is given more than %d times", row->name, OPTIONS_TARGETS);
+		argp_error(state, "--%s is given more than %d times", row->name, OPTIONS_LIST);
 		return EINVAL;
 	}
 	return 0;

@@ -16,7 +16,7 @@ struct setting {
 	enum source source;
 	unsigned int line; /* SOURCE_FILE */
 	unsigned int count;
-	const char *values[OPTIONS_TARGETS];
+	const char *values[OPTIONS_LIST];
 };
 
 struct parse {

@@ -117,6 +117,16 @@ const struct option_row option_table[OPTION_ROWS] = {
 		.help = "how results are printed",
 	},
 	{
+		.name = "reconcile",
+		.argument = "NAME=WHERE",
+		.kind = OPTION_TRUTHS,
+		.offset = offsetof(struct options, reconcile),
+		.unset = "none",
+		.commands = RUN,
+		.help = "compare registry NAME with its access log, its metrics or nginx's "
+			"stub_status; may be given again",
+	},
+	{
 		.name = "registry",
 		.argument = "NAME",
 		.kind = OPTION_NAME,
@@ -261,14 +271,30 @@ static bool is_choice(const struct option_row *row, const char *text)
 	return false;
 }
 
-static int store_target(const char *text, struct options *options)
+/* An absolute path, or a URL without a password in it: those show in the process list. */
+static bool is_path_or_url(const char *text)
+{
+	const char *host = NULL;
+
+	if (!strncmp(text, "http://", 7))
+		host = text + 7;
+	else if (!strncmp(text, "https://", 8))
+		host = text + 8;
+	if (!host)
+		return *text == '/';
+	return strcspn(host, "/?#") && !memchr(host, '@', strcspn(host, "/?#"));
+}
+
+static int store_pair(const struct option_row *row, const char *text, struct options_list *list)
 {
 	const char *equals = strchr(text, '=');
 
 	if (!equals || !equals[1] || !is_name(text, (size_t)(equals - text)) ||
-	    options->targets_count == OPTIONS_TARGETS)
+	    list->count == OPTIONS_LIST)
 		return -EINVAL;
-	options->targets[options->targets_count++] = text;
+	if (row->kind == OPTION_TRUTHS && !is_path_or_url(equals + 1))
+		return -EINVAL;
+	list->items[list->count++] = text;
 	return 0;
 }
 
@@ -281,7 +307,8 @@ int option_store(const struct option_row *row, const char *text, struct options 
 	case OPTION_NUMBER:
 		return store_number(row, text, field);
 	case OPTION_TARGETS:
-		return store_target(text, options);
+	case OPTION_TRUTHS:
+		return store_pair(row, text, field);
 	case OPTION_FLAG:
 		if (parse_flag(text, &flag))
 			return -EINVAL;
@@ -341,7 +368,13 @@ void option_accepts(const struct option_row *row, char *ret, size_t size)
 		break;
 	case OPTION_TARGETS:
 		snprintf(ret, size, "NAME=PID, NAME=EXECUTABLE or NAME=CONTAINER, at most %d times",
-			 OPTIONS_TARGETS);
+			 OPTIONS_LIST);
+		break;
+	case OPTION_TRUTHS:
+		snprintf(ret, size,
+			 "NAME=/PATH or NAME=http[s]://HOST... without a password, at most %d "
+			 "times",
+			 OPTIONS_LIST);
 		break;
 	case OPTION_CONNINFO:
 		snprintf(ret, size, "a libpq connection string or URI");

@@ -16,7 +16,8 @@ enum option_kind {
 	OPTION_NUMBER,
 	OPTION_FLAG, /* yes or no; yes when a flag stands alone */
 	OPTION_CHOICE,
-	OPTION_TARGETS, /* NAME=VALUE, up to OPTIONS_TARGETS of them */
+	OPTION_TARGETS, /* NAME=VALUE, up to OPTIONS_LIST of them */
+	OPTION_TRUTHS, /* the same; the value is a path or a URL */
 };
 
 struct option_row {
@@ -35,8 +36,14 @@ struct option_row {
 };
 
 /* In the order of their names. OPTION_ROWS is their number. */
-#define OPTION_ROWS 17
+#define OPTION_ROWS 18
 extern const struct option_row option_table[OPTION_ROWS];
+
+/* May it be given again, up to OPTIONS_LIST times? */
+static inline bool option_is_list(const struct option_row *row)
+{
+	return row->kind == OPTION_TARGETS || row->kind == OPTION_TRUTHS;
+}
 
 /* NULL when there is none. */
 const struct option_row *option_find(const char *name);

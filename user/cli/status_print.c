@@ -3,6 +3,7 @@
 #include <time.h>
 
 #include "cli/status.h"
+#include "cli/status_truth.h"
 #include "cli/text.h"
 #include "window/window.h"
 
@@ -144,4 +145,5 @@ void status_print(const json_t *status)
 	print_agent(json_object_get(status, "agent"));
 	print_kernel(status);
 	print_books(status);
+	status_print_truths(status);
 }

@@ -28,6 +28,20 @@ const char *text_printable(char *buf, size_t size, const char *s, size_t columns
 	return buf;
 }
 
+const char *text_count(char buf[32], uint64_t count)
+{
+	char digits[24];
+	int length = snprintf(digits, sizeof(digits), "%llu", (unsigned long long)count), n = 0;
+
+	for (int i = 0; i < length; i++) {
+		if (i && (length - i) % 3 == 0)
+			buf[n++] = ',';
+		buf[n++] = digits[i];
+	}
+	buf[n] = 0;
+	return buf;
+}
+
 const char *text_bytes(char buf[32], uint64_t bytes)
 {
 	static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};

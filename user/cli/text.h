@@ -12,6 +12,9 @@
  */
 const char *text_printable(char *buf, size_t size, const char *s, size_t columns);
 
+/* "12,345" */
+const char *text_count(char buf[32], uint64_t count);
+
 /* "512 B", "3.4 MiB" */
 const char *text_bytes(char buf[32], uint64_t bytes);
 

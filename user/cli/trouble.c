@@ -118,6 +118,7 @@ json_t *trouble_find(const json_t *status)
 		return NULL;
 	find_imbalance(agent, found);
 	find_losses(status, found);
+	trouble_truths(status, found);
 	trouble_switch(status, found);
 	if (json_object_get(json_object_get(status, "window"), "error"))
 		trouble_add(found, "see `pulltap doctor`", "the kernel's maps can't be read");

@@ -18,6 +18,8 @@ json_t *trouble_find(const json_t *status);
 void trouble_add(json_t *found, const char *advice, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 const char *trouble_time(char buf[32], json_int_t unix_s);
+/* What an outside truth says otherwise: status_truth.c. */
+void trouble_truths(const json_t *status, json_t *found);
 /* The kill switch, its sources, and targets that are off: trouble_switch.c. */
 void trouble_switch(const json_t *status, json_t *found);
 

@@ -21,6 +21,7 @@
 #include "base/log.h"
 #include "control/notify.h"
 #include "control/privileges.h"
+#include "control/reconcile.h"
 #include "control/status_file.h"
 #include "control/switch.h"
 #include "control/takeover.h"
@@ -44,6 +45,7 @@ struct agent {
 	struct shipper *shipper;
 	struct follow *follow;
 	struct switchboard *switchboard;
+	struct reconcile *reconcile;
 	struct embedded *embedded;
 	struct ring_buffer *events;
 	int lock_fd, epoll_fd, signal_fd, window_fd, tick_fd, helper_fd;
@@ -202,8 +204,8 @@ static int open_follow(struct agent *agent)
 {
 	const struct options *options = agent->options;
 	struct follow_options follow = {
-		.targets = options->targets,
-		.targets_count = options->targets_count,
+		.targets = options->targets.items,
+		.targets_count = options->targets.count,
 		.registry = options->registry,
 		.discover = options->discover,
 	};
@@ -325,6 +327,7 @@ static void write_status(struct agent *agent)
 	store_stats(agent->store, &agent->status.store);
 	switch_troubles(agent->switchboard, agent->status.troubles);
 	shipper_status(agent->shipper, &agent->status.shipper);
+	agent->status.truths_count = reconcile_reports(agent->reconcile, agent->status.truths);
 	rc = status_file_write(agent->options->state_dir, &agent->status);
 	if (rc && log_gate_open(&agent->drain_gate, 30, &suppressed))
 		log_warn("the status file can't be written", "state_dir=%s error=\"%s\"",
@@ -455,8 +458,11 @@ static void loop(struct agent *agent)
 
 static int open_all(struct agent *agent)
 {
-	int rc = open_loop(agent);
+	const struct options *options = agent->options;
+	int rc = reconcile_new(&agent->reconcile, options->reconcile.items,
+			       options->reconcile.count, options->state_dir);
 
+	rc = rc ?: open_loop(agent);
 	rc = rc ?: takeover_lock(agent->options->bpffs, &agent->lock_fd);
 	rc = rc ?: privileges_become_user(agent->options, agent->lock_fd);
 	rc = rc ?: open_spool(agent);
@@ -466,8 +472,10 @@ static int open_all(struct agent *agent)
 	rc = rc ?: open_follow(agent);
 	if (!rc) {
 		report_drain(agent, finish_others(agent));
-		privileges_seal(agent->uses_embedded);
+		rc = reconcile_start(agent->reconcile, agent->kernel);
 	}
+	if (!rc)
+		privileges_seal(agent->uses_embedded);
 	return rc;
 }
 
@@ -500,6 +508,7 @@ static void close_all(struct agent *agent)
 {
 	if (agent->kernel)
 		agent->kernel->control->agent_pid = 0;
+	reconcile_free(&agent->reconcile);
 	shipper_free(&agent->shipper);
 	store_free(&agent->store);
 	ring_buffer__free(agent->events);

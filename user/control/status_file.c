@@ -61,6 +61,27 @@ static json_t *troubles_json(const struct switch_trouble troubles[PT_OFF_SOURCES
 	return object;
 }
 
+static json_t *truths_json(const struct agent_status *status)
+{
+	json_t *truths = json_array();
+
+	for (unsigned int i = 0; i < status->truths_count; i++) {
+		const struct reconcile_report *report = &status->truths[i];
+		const struct comparison *c = &report->comparison;
+
+		json_array_append_new(
+			truths, json_pack("{s:s, s:s, s:s, s:b, s:I, s:o, s:o, s:I, s:I, s:o, s:s}",
+					  "registry", report->registry, "where", report->where,
+					  "source", reconcile_source_name(report->source), "known",
+					  report->known, "since", (json_int_t)c->since_s, "truth",
+					  integer(c->truth), "counted", integer(c->ours),
+					  "difference", (json_int_t)c->difference, "changed",
+					  (json_int_t)c->changed_s, "foreign_lines",
+					  integer(report->foreign), "error", report->error));
+	}
+	return truths;
+}
+
 int status_file_write(const char *state_dir, const struct agent_status *status)
 {
 	char path[PATH_MAX], temporary[PATH_MAX];
@@ -70,12 +91,12 @@ int status_file_write(const char *state_dir, const struct agent_status *status)
 	for (int i = 0; i < LEDGER_COUNT; i++)
 		json_object_set_new(ledger, ledger_fields[i].name,
 				    integer(status->books.ledger[i]));
-	root = json_pack("{s:s, s:s, s:i, s:I, s:o, s:o, s:o, s:o, s:o}", "version",
+	root = json_pack("{s:s, s:s, s:i, s:I, s:o, s:o, s:o, s:o, s:o, s:o}", "version",
 			 status->version, "node", status->node, "pid", (int)getpid(), "started",
 			 (json_int_t)status->started_s, "windows", windows_json(status), "shipping",
 			 shipping_json(&status->shipper, &status->store), "books",
 			 books_json(&status->books), "ledger", ledger, "switch",
-			 troubles_json(status->troubles));
+			 troubles_json(status->troubles), "truths", truths_json(status));
 	if (!root)
 		return -ENOMEM;
 	snprintf(path, sizeof(path), "%s/" STATUS_FILE_NAME, state_dir);

@@ -10,6 +10,7 @@
 
 #include "base/cleanup.h"
 #include "control/books.h"
+#include "control/reconcile.h"
 #include "control/switch.h"
 #include "store/shipper.h"
 #include "store/store.h"
@@ -28,6 +29,8 @@ struct agent_status {
 	int64_t last_drain_s; /* Unix time */
 	const char *drain_error; /* NULL when the last drain went well */
 	struct books books;
+	struct reconcile_report truths[RECONCILE_MAX];
+	unsigned int truths_count;
 	struct store_stats store;
 	struct shipper_status shipper;
 	struct switch_trouble troubles[PT_OFF_SOURCES]; /* by source of the kill switch */

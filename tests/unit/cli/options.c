@@ -119,7 +119,7 @@ static void nothing_given_gives_the_defaults(void **state)
 	assert_string_equal(options.log_level, "info");
 	assert_null(options.registry);
 	assert_null(options.node);
-	assert_int_equal(options.targets_count, 0);
+	assert_int_equal(options.targets.count, 0);
 	assert_int_equal(options.window_s, 10);
 	assert_int_equal(options.max_keys, 65536);
 	assert_int_equal(options.hint_s, 300);
@@ -162,18 +162,18 @@ static void targets_are_taken_from_one_place_as_a_whole(void **state)
 	(void)state;
 	write_config("target = a=1\n target=b=/usr/bin/reg istry \n");
 	assert_int_equal(parse_run(&options, "run"), 0);
-	assert_int_equal(options.targets_count, 2);
-	assert_string_equal(options.targets[0], "a=1");
-	assert_string_equal(options.targets[1], "b=/usr/bin/reg istry");
+	assert_int_equal(options.targets.count, 2);
+	assert_string_equal(options.targets.items[0], "a=1");
+	assert_string_equal(options.targets.items[1], "b=/usr/bin/reg istry");
 	options_free(&options);
 	setenv("PULLTAP_TARGET", "c=3,d=4,e=5", 1);
 	assert_int_equal(parse_run(&options, "run"), 0);
-	assert_int_equal(options.targets_count, 3);
-	assert_string_equal(options.targets[2], "e=5");
+	assert_int_equal(options.targets.count, 3);
+	assert_string_equal(options.targets.items[2], "e=5");
 	options_free(&options);
 	assert_int_equal(parse_run(&options, "run --target=f=6 --target g=x=y"), 0);
-	assert_int_equal(options.targets_count, 2);
-	assert_string_equal(options.targets[1], "g=x=y");
+	assert_int_equal(options.targets.count, 2);
+	assert_string_equal(options.targets.items[1], "g=x=y");
 	options_free(&options);
 }
 
@@ -211,6 +211,11 @@ static void limits_are_accepted_and_what_lies_beyond_is_refused(void **state)
 		{{"--registry=r.example:5000"},
 		 {"--registry=", "--registry=\x01", "--registry=\xc3"}},
 		{{"--target=a=b"}, {"--target=a", "--target==b", "--target=a=", "--target="}},
+		{{"--reconcile=a=/var/log/x", "--reconcile=a=http://h:5001/metrics?x=a@b",
+		  "--reconcile=a=https://h"},
+		 {"--reconcile=a", "--reconcile==/x", "--reconcile=a=", "--reconcile=a=log",
+		  "--reconcile=a=http://", "--reconcile=a=http:///x",
+		  "--reconcile=a=http://user:pw@h/", "--reconcile=a=ftp://h/"}},
 		{{"--state-dir=x"}, {"--state-dir="}},
 		{{"--database=dbname=x"}, {"--database="}},
 	};
@@ -460,8 +465,8 @@ static void printed_config_reads_back_as_the_same_settings(void **state)
 	assert_int_equal(parse_run(&options, "run"), 0);
 	assert_int_equal(options.window_s, 5);
 	assert_false(options.discover);
-	assert_int_equal(options.targets_count, 2);
-	assert_string_equal(options.targets[1], "b=2");
+	assert_int_equal(options.targets.count, 2);
+	assert_string_equal(options.targets.items[1], "b=2");
 	options_free(&options);
 }
 
@@ -471,7 +476,7 @@ static void too_many_targets_are_refused_from_each_source(void **state)
 	char line[1024] = "", file[1024] = "", flags[1024] = "run";
 
 	(void)state;
-	for (unsigned int i = 0; i <= OPTIONS_TARGETS; i++) {
+	for (unsigned int i = 0; i <= OPTIONS_LIST; i++) {
 		strcat(line, "a=1,");
 		strcat(file, "target = a=1\n");
 		strcat(flags, " --target=a=1");
