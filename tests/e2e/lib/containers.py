@@ -5,13 +5,12 @@ from this tree as anybody would build it, on a Debian that debootstrap made, bec
 reach no image registry; base and layers are kept in build/cache.
 """
 import fcntl
-import glob
 import os
 import secrets
 import shutil
 
-from .proc import (Failed, Folder, Process, REPOSITORY_ROOT, clean_environment, find_program, run,
-                   until)
+from .proc import (Folder, Process, REPOSITORY_ROOT, clean_environment, find_program, run,
+                   unmount_below)
 
 CACHE = os.path.join(REPOSITORY_ROOT, "build", "cache")
 STORE = os.path.join(CACHE, "containers")
@@ -57,6 +56,11 @@ class Builder:
         self._run("add", container, archive, "/")
         self._run("commit", "--quiet", "--rm", container, BASE)
 
+    def close(self):
+        """What a build that failed has left mounted."""
+        self._run("rm", "--all")
+        unmount_below(STORE)
+
     def build(self):
         with open(os.path.join(REPOSITORY_ROOT, "VERSION")) as version:
             argument = "VERSION=" + version.read().strip()
@@ -75,9 +79,13 @@ def build_image():
         fcntl.flock(lock, fcntl.LOCK_EX)
         os.makedirs(STORE, exist_ok=True)
         builder = Builder(folder)
-        if len(builder.images()) > LEFTOVERS:
-            shutil.rmtree(STORE)
-        builder.build()
+        try:
+            if len(builder.images()) > LEFTOVERS:
+                builder.close()
+                shutil.rmtree(STORE)
+            builder.build()
+        finally:
+            builder.close()
     return IMAGE
 
 

@@ -87,7 +87,7 @@ class Folder:
 
     def close(self):
         closed(self)
-        _unmount_below(self.path)
+        unmount_below(self.path)
         shutil.rmtree(self.path, ignore_errors=True)
         if os.path.exists(self.path):
             raise OSError(f"{self.path} can't be removed")
@@ -99,7 +99,7 @@ class Folder:
         self.close()
 
 
-def _unmount_below(path):
+def unmount_below(path):
     with open("/proc/self/mounts") as mounts:
         points = [line.split()[1].replace("\\040", " ") for line in mounts]
     for point in sorted(points, reverse=True):
