@@ -11,7 +11,8 @@ import tempfile
 
 import pytest
 
-sys.path.insert(0, os.path.dirname(__file__))
+sys.path[:0] = [os.path.dirname(__file__),
+                os.path.join(os.path.dirname(__file__), "..", "e2e")]
 
 BUILD = os.environ.get("PULLTAP_BUILD",
                        os.path.join(os.path.dirname(__file__), "..", "..", "build"))

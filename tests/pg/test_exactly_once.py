@@ -5,8 +5,9 @@ import threading
 import time
 
 import pytest
-from model import DAY, GET, HEAD, MINUTE, NOON, PUT, Model, compare, digest, record, window
-from proxy import Proxy
+from lib.proxy import SQLSTATES, Proxy
+from model import (DAY, DELETE, GET, HEAD, MINUTE, NOON, PUT, Model, compare, digest, history,
+                   record, window)
 
 
 def some(n=20, start=NOON, reverse=False):
@@ -213,6 +214,52 @@ def test_calls_without_a_claim_are_refused(db, tool):
     done = db.psql("select pulltap.apply_rejected((select agent from pulltap.ledger), 1, "
                    "'{}', '{}', '{}', '{}', '{}', '{}', '{}')", check=False)
     assert "is not claimed in this transaction" in done.stderr
+
+
+# A window for which every statement of the store is sent, and each of them fails once.
+
+STATEMENTS = ["set", "prepare:schema_number", "schema_number", "prepare:claim_window", "maintain",
+              "intern_tags", "intern_manifests", "begin", "claim_window", "apply_tags",
+              "apply_manifests", "apply_days", "apply_versions", "apply_rejected", "commit"]
+
+
+def rich(number):
+    """New names, a change of day, two manifests under a tag, a deletion, a name that is no text."""
+    at = NOON + number * 3 * DAY
+    return window(*(record(GET, f"n{number}-{i}", digest(100 * number + i), at + i * DAY, i + 1)
+                    for i in range(3) for _ in range(2)),
+                  record(PUT, "v1", digest(number), at + 1),
+                  record(GET, "v1", digest(number + 1), at + 2),
+                  record(DELETE, "", digest(number + 1), at + 3),
+                  record(HEAD, "v2", digest(7), at), record(HEAD, "v2", digest(7), at + DAY))
+
+
+@pytest.mark.parametrize("sqlstate", sorted(SQLSTATES.values()))
+def test_any_statement_that_fails_once_is_made_good(db, tools, tmp_path, sqlstate):
+    folder, model = tmp_path / "proxy", Model()
+    folder.mkdir()
+    proxy = Proxy(folder, os.path.join(db.cluster.socket, ".s.PGSQL.5432"))
+    for number, statement in enumerate(STATEMENTS):
+        tool = tools(f"host={folder} dbname={db.name} user=postgres")
+        item = rich(number)
+        bad = {**record(GET, "", "", item["records"][0]["last_us"]), "tag_hex": "ff"}
+        del bad["tag"]
+        tool.write({**item, "records": [*item["records"], bad]})
+        model.add(item)
+        proxy.fail(statement, sqlstate)
+        for _ in range(5):
+            answer = tool.ask("apply")
+            if answer["result"] in ("accepted", "duplicate"):
+                break
+            assert sqlstate in answer["error"] or sqlstate.startswith(("08", "57P")), answer
+        assert answer["result"] == "accepted", (statement, answer)
+        assert proxy.armed() == [], "that statement is never sent"
+    proxy.close()
+    assert proxy.failed == len(STATEMENTS)
+    compare(db, model)
+    assert history(db) == model.versions()
+    assert db.value("select sum(count)::bigint from pulltap.rejects") == len(STATEMENTS)
+    assert db.value("select count(*) from pulltap.windows") == len(STATEMENTS)
 
 
 # The shipper.

@@ -91,7 +91,8 @@ static bool is_data_error(const char *sqlstate)
 	       !strncmp(sqlstate, "54", 2);
 }
 
-static int intern_range(const struct intern *intern, uint32_t from, uint32_t to)
+/* again: this row was refused before, alone. Once may be any accident; twice it is the row. */
+static int intern_range(const struct intern *intern, uint32_t from, uint32_t to, bool again)
 {
 	struct store *store = intern->store;
 	_cleanup_pgresult_ PGresult *result = NULL;
@@ -105,14 +106,16 @@ static int intern_range(const struct intern *intern, uint32_t from, uint32_t to)
 		return take_ids(intern, from, to, result);
 	if (err != -EIO || !is_data_error(pg_sqlstate(store->pg)))
 		return err;
+	if (to - from == 1 && !again)
+		return intern_range(intern, from, to, true);
 	if (to - from == 1) {
 		snprintf(reason, sizeof(reason), "refused by the database: SQLSTATE %s",
 			 pg_sqlstate(store->pg));
 		return batch_reject_entry(intern->batch, entry_at(intern, from), intern->tags,
 					  reason);
 	}
-	err = intern_range(intern, from, from + (to - from) / 2);
-	return err ?: intern_range(intern, from + (to - from) / 2, to);
+	err = intern_range(intern, from, from + (to - from) / 2, false);
+	return err ?: intern_range(intern, from + (to - from) / 2, to, false);
 }
 
 static int intern_entries(struct store *store, struct batch *batch, bool tags, int64_t since_us)
@@ -133,7 +136,7 @@ static int intern_entries(struct store *store, struct batch *batch, bool tags, i
 	}
 	for (from = 0; from < n && !err; from = to) {
 		to = n - from > INTERN_CHUNK ? from + INTERN_CHUNK : n;
-		err = intern_range(&intern, from, to);
+		err = intern_range(&intern, from, to, false);
 	}
 	return err;
 }

@@ -294,19 +294,19 @@ static enum store_result transact(struct store *store, const struct batch *batch
 
 /*
  * Identifiers can be gone when names were removed behind the cache: they are registered again. A
- * window whose versions the database refuses goes without them, so that a flaw in their history
- * never holds back counts.
+ * window whose versions the database refuses twice goes without them, so that a flaw in their
+ * history never holds back counts.
  */
 static enum store_result apply(struct store *store, struct spool_reader *reader,
 			       uint32_t *ret_rejected)
 {
 	const struct window_header *header = spool_reader_header(reader);
-	bool without_versions = false;
+	unsigned int refused = 0;
 	enum store_result result = STORE_RETRY;
 	char state[6], text[256];
 	unsigned int attempt;
 
-	for (attempt = 0; attempt < 3; attempt++) {
+	for (attempt = 0; attempt < 4; attempt++) {
 		_cleanup_(batch_free) struct batch *batch = NULL;
 
 		result = connect_store(store);
@@ -322,7 +322,7 @@ static enum store_result apply(struct store *store, struct spool_reader *reader,
 			snprintf(store->error, sizeof(store->error), "apply: out of memory");
 			return STORE_RETRY;
 		}
-		if (without_versions)
+		if (refused > 1)
 			batch_forget_versions(batch);
 		result = transact(store, batch, header, spool_reader_count(reader));
 		if (result == STORE_ACCEPTED) {
@@ -338,7 +338,8 @@ static enum store_result apply(struct store *store, struct spool_reader *reader,
 		if (!strcmp(state, STORE_UNKNOWN_ID)) {
 			id_cache_clear(store->cache);
 		} else if (!strncmp(state, "22", 2) || !strncmp(state, "23", 2)) {
-			without_versions = true;
+			if (++refused < 2)
+				continue;
 			log_error("a window's tag versions were refused, its counts go on",
 				  "sequence=%llu error=%s", (unsigned long long)header->sequence,
 				  log_quote(text, sizeof(text), store->error));
