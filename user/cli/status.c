@@ -8,6 +8,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "attach/bpffs.h"
@@ -25,6 +26,7 @@
 static json_t *agent_json(const struct options *options, const struct kernel *kernel)
 {
 	char path[PATH_MAX];
+	struct stat st;
 	json_t *agent;
 	int lock = bpffs_lock(options->bpffs);
 
@@ -32,6 +34,9 @@ static json_t *agent_json(const struct options *options, const struct kernel *ke
 	agent = json_load_file(path, 0, NULL);
 	if (!agent)
 		agent = json_object();
+	if (!stat(path, &st))
+		json_object_set_new(agent, "written_s_ago",
+				    json_integer((json_int_t)(time(NULL) - st.st_mtime)));
 	json_object_set_new(agent, "running", json_boolean(lock == -EWOULDBLOCK));
 	json_object_set_new(agent, "pid", json_integer(kernel->control->agent_pid));
 	if (lock >= 0)

@@ -11,6 +11,8 @@
 
 /* Failures in a row that are no news: a database that restarts, about twenty seconds. */
 #define PATIENCE 10
+/* The agent writes its status once a second. */
+#define STALE_S 10
 
 static json_int_t number(const json_t *object, const char *key)
 {
@@ -93,6 +95,11 @@ static void find_shipping(const json_t *agent, json_t *found)
 	if (error)
 		trouble_add(found, "make room in --state-dir, or make it writable",
 			    "windows can't be written: %s; counts stay in the kernel", error);
+	else if (number(agent, "written_s_ago") > STALE_S)
+		trouble_add(found, "make room in --state-dir, or make it writable; see the log",
+			    "nothing can be written to the state folder for %" JSON_INTEGER_FORMAT
+			    " s, or the agent hangs; counts stay in the kernel",
+			    number(agent, "written_s_ago"));
 	if (aside)
 		trouble_add(found, "look at the reasons beside the files in spool/bad",
 			    "%" JSON_INTEGER_FORMAT " damaged window files were put aside", aside);

@@ -54,7 +54,7 @@ struct agent {
 	char drain_error[128];
 	time_t last_swap_s, last_scan_s;
 	bool site_off[PT_SITES]; /* failed canaries that were reported */
-	struct log_gate drain_gate;
+	struct log_gate drain_gate, status_gate;
 	struct notify notify;
 	struct agent_status status;
 };
@@ -235,21 +235,24 @@ static int open_kernel(struct agent *agent)
 	return rc || agent->helper_fd < 0 ? rc : watch_fd(agent, agent->helper_fd);
 }
 
-/* Says once in a while that windows can't be written; true when they can. */
-static bool report_drain(struct agent *agent, int rc)
+/* Says at once and then once in a while that windows can't be written, and when they can again. */
+static void report_drain(struct agent *agent, int rc)
 {
 	uint64_t suppressed;
 
-	agent->status.drain_error = NULL;
-	if (!rc)
-		return true;
+	if (!rc) {
+		if (agent->status.drain_error)
+			log_info("windows are written again", "spool=%s", spool_path(agent->spool));
+		agent->status.drain_error = NULL;
+		agent->drain_gate = (struct log_gate){};
+		return;
+	}
 	snprintf(agent->drain_error, sizeof(agent->drain_error), "%s", strerror(-rc));
 	agent->status.drain_error = agent->drain_error;
 	if (log_gate_open(&agent->drain_gate, 30, &suppressed))
 		log_error("a window can't be written, its counts stay in the kernel",
 			  "spool=%s error=\"%s\" suppressed=%llu", spool_path(agent->spool),
 			  strerror(-rc), (unsigned long long)suppressed);
-	return false;
 }
 
 /* What other sets still hold comes before our own windows. */
@@ -273,7 +276,9 @@ static void drain(struct agent *agent, bool force)
 	int rc = finish_others(agent);
 
 	rc = rc ?: drain_window(agent->kernel, agent->spool, force, &result);
-	if (!report_drain(agent, rc) || !result.swapped)
+	report_drain(agent, rc);
+	/* also when just the window that was left over could be written */
+	if (!result.swapped)
 		return;
 	agent->last_swap_s = boot_s();
 	agent->status.windows++;
@@ -329,7 +334,7 @@ static void write_status(struct agent *agent)
 	shipper_status(agent->shipper, &agent->status.shipper);
 	agent->status.truths_count = reconcile_reports(agent->reconcile, agent->status.truths);
 	rc = status_file_write(agent->options->state_dir, &agent->status);
-	if (rc && log_gate_open(&agent->drain_gate, 30, &suppressed))
+	if (rc && log_gate_open(&agent->status_gate, 30, &suppressed))
 		log_warn("the status file can't be written", "state_dir=%s error=\"%s\"",
 			 agent->options->state_dir, strerror(-rc));
 }

@@ -149,6 +149,11 @@ class Agent:
             raise Failed(done.stderr)
         return json.loads(done.stdout)
 
+    def status_file(self):
+        """What the agent wrote of itself last, whether it runs or not."""
+        with open(os.path.join(self.state, "status.json")) as file:
+            return json.load(file)
+
     def close(self):
         closed(self)
         if self.process:

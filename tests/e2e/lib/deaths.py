@@ -90,6 +90,13 @@ class Deaths:
         self._database_back()
         self.agent.start()
 
+    def server_in_transaction(self):
+        """The whole server, restarted or crashed while the agent's transaction hangs."""
+        self._hold_up()
+        self.database.stop(random.choice([signal.SIGINT, signal.SIGQUIT]))
+        self.lock.kill()
+        self.database.start()
+
     # parts
 
     def _spool_state(self):

@@ -61,10 +61,10 @@ class Postgres:
         return run(["psql", "-XAtqc", "select 1", self.conninfo("postgres")],
                    check=False).returncode == 0
 
-    def stop(self):
-        """Fast shutdown: open sessions are ended."""
+    def stop(self, number=signal.SIGINT):
+        """Fast shutdown: open sessions are ended. SIGQUIT: as if it had crashed."""
         if self.process:
-            self.process.stop(signal.SIGINT, 60)
+            self.process.stop(number, 60)
             self.process = None
 
     def close(self):

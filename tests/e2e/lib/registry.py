@@ -233,11 +233,11 @@ class Registry:
                 connection.close()
         return image.digest
 
-    def fill(self, images_count, repositories=1):
+    def fill(self, images_count, repositories=1, prefix="r"):
         """So many images, each under a tag t0, t1, ... of r/0, r/1, ...; returns names()."""
         connection = self.connect()
         for number in range(images_count):
-            self.push(images.Image(number), f"r/{number % repositories}", f"t{number}",
+            self.push(images.Image(number), f"{prefix}/{number % repositories}", f"t{number}",
                       connection=connection)
         connection.close()
         return self.names()

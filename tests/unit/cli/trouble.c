@@ -70,6 +70,12 @@ static void each_fault_alone_is_found(void **state)
 	json_object_set_new(at(status, "agent.books"), "unbalanced_windows", json_integer(2));
 	assert_one(status, "do not balance in 2 windows");
 	status = status_of();
+	json_object_set_new(at(status, "agent"), "written_s_ago", json_integer(11));
+	assert_one(status, "nothing can be written to the state folder for 11 s");
+	status = status_of();
+	json_object_set_new(at(status, "agent.shipping"), "over_limit", json_true());
+	assert_one(status, "beyond its limit");
+	status = status_of();
 	json_object_set_new(at(status, "agent.ledger"), "lost_fault", json_integer(3));
 	assert_one(status, "3 hits lost, lost_fault");
 	status = status_of();
