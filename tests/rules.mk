@@ -82,10 +82,19 @@ test-e2e: $(BUILD)/pulltap tools ## real registries, real clients, database rows
 	$(PYTEST) tests/e2e
 
 .PHONY: test-faults test-faults-short
-test-faults: $(BUILD)/pulltap tools ## everything fails while clients pull, one table of figures (root)
+test-faults: $(BUILD)/pulltap tools variants ## everything fails while clients pull, one table of figures (root)
 	$(PYTEST) -rA tests/faults
-test-faults-short: $(BUILD)/pulltap tools
+test-faults-short: $(BUILD)/pulltap tools variants
 	PULLTAP_FAULTS=0.15 $(PYTEST) tests/faults
+
+# Other builds, which upgrades are tested with.
+VARIANTS := $(BUILD)/other/pulltap $(BUILD)/longer/pulltap
+.PHONY: variants FORCE
+variants: $(VARIANTS) ## other builds of pulltap, for the tests of upgrades
+$(VARIANTS): $(BUILD)/%/pulltap: FORCE
+	@$(PYTHON) tests/faults/variant.py $* $(BUILD)/$*/source
+	@$(MAKE) --no-print-directory -s -C $(BUILD)/$*/source BUILD=.. all
+FORCE:
 
 # The long ones alone.
 ALONE := $(BUILD)/pulltap tools

@@ -58,6 +58,8 @@ class Agent:
         self.log_path = self.folder / "log"
         self.registry = registry
         self.process = None
+        self.binary = BINARY  # another build, from the next start on
+        self.under = []  # a program that starts it
         self._seen = 0
         self._environment = dict(environment or {})
         self.arguments = ["--state-dir", self.state, "--bpffs", self.bpffs, "--no-discover",
@@ -79,8 +81,8 @@ class Agent:
     def start(self, *more, ready=None):
         self._seen = os.path.getsize(self.log_path) if os.path.exists(self.log_path) else 0
         env = clean_environment(HOME=self.folder.path, **self._environment)
-        self.process = Process([BINARY, "run", *self.arguments, *more], stdout=self.log_path,
-                               stderr=self.log_path, env=env)
+        self.process = Process([*self.under, self.binary, "run", *self.arguments, *more],
+                               stdout=self.log_path, stderr=self.log_path, env=env)
         if self.wait_ready if ready is None else ready:
             self.wait_log("ready", 60)
         return self
