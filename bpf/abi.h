@@ -248,8 +248,9 @@ struct pt_site {
 	__u64 build; /* hash of the build id: an inode may get other bytes */
 	struct pt_span off_span; /* the last time it was off */
 	__u32 off_was; /* and why: what off held then */
-	__u32 attach; /* which attach counts: a probe that is being removed may fire on for a while
-		       */
+	__u32 attach; /* which attach counts: one that is being removed may fire on */
+	__u64 timed_hits; /* some measure what they take, bpf/record.h */
+	__u64 timed_ns;
 };
 
 /*

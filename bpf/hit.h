@@ -29,6 +29,7 @@ struct hit {
 	struct pt_control *control;
 	struct pt_site *site;
 	struct pt_ledger *ledger;
+	__u64 start_ns; /* 0: not measured */
 	__u32 site_index;
 	__u32 window;
 };

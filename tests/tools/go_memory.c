@@ -312,7 +312,7 @@ static int attach_self(struct kernel *kernel, const char *registry, const struct
 					       .go_abi = layout->abi,
 					       .file_offset = probed_file_offset(),
 					       .symbol = "probed_reply"};
-	return sites_has(kernel, &binary) ? 1 : sites_attach(kernel, &binary, fd, registry);
+	return sites_has(kernel, &binary) ? 1 : sites_attach(kernel, &binary, fd, registry, 0);
 }
 
 static unsigned int find(const char *name, const char *const *names, unsigned int count)

@@ -167,7 +167,7 @@ static int attach_self(struct kernel *kernel, const char *registry)
 					       .go_abi = PT_GO_ABI_REGISTER,
 					       .file_offset = probed_file_offset(),
 					       .symbol = "probed_reply"};
-	return sites_has(kernel, &binary) ? 1 : sites_attach(kernel, &binary, fd, registry);
+	return sites_has(kernel, &binary) ? 1 : sites_attach(kernel, &binary, fd, registry, 0);
 }
 
 /* What an agent does for a registry: the probe comes back when counting is switched on again. */

@@ -14,6 +14,8 @@
 
 /* How long a probed file may be run by nobody before its probes (and the inode they hold) go. */
 #define UNUSED_S 600
+/* Processes of probed files that are remembered; more share nothing but a less exact guard. */
+#define RUNNERS 512
 /* Unusable binaries that are remembered, so that each is named once and not at every scan. */
 #define COMPLAINTS 32
 
@@ -23,11 +25,18 @@ struct follow {
 	int proc;
 	bool discover;
 	const char *registry;
+	bool (*is_off)(void *context, const char *registry);
+	void *context;
 	struct target *targets;
 	unsigned int targets_count;
 	uint64_t complained[COMPLAINTS]; /* inodes of binaries that were said to be unusable */
 	unsigned int complaints;
 	bool *matched; /* by target: a process was seen */
+	struct runner {
+		uint64_t device, inode;
+		pid_t pid;
+	} runners[RUNNERS];
+	unsigned int runners_next; /* the oldest makes room */
 	time_t last_run[PT_SITES]; /* when a process of that site's file was last seen */
 };
 
@@ -66,6 +75,8 @@ int follow_new(struct follow **ret, struct kernel *kernel, const struct follow_o
 		.proc = -1,
 		.discover = options->discover,
 		.registry = options->registry,
+		.is_off = options->is_off,
+		.context = options->context,
 		.targets_count = options->targets_count,
 	};
 	follow->targets = calloc(options->targets_count + 1, sizeof(*follow->targets));
@@ -133,10 +144,35 @@ static bool complain(struct follow *follow, uint64_t inode)
 	return true;
 }
 
-static void mark_run(struct follow *follow, const struct binary *binary)
+static void remember(struct follow *follow, pid_t pid, const struct binary *binary)
+{
+	struct runner *runner = NULL;
+
+	for (unsigned int i = 0; !runner && i < RUNNERS; i++)
+		if (follow->runners[i].pid == pid)
+			runner = &follow->runners[i];
+	if (!runner)
+		runner = &follow->runners[follow->runners_next++ % RUNNERS];
+	*runner = (struct runner){.device = binary->device, .inode = binary->inode, .pid = pid};
+}
+
+unsigned int follow_runners(const struct follow *follow, uint64_t device, uint64_t inode,
+			    pid_t *pids, unsigned int max)
+{
+	unsigned int count = 0;
+
+	for (unsigned int i = 0; count < max && i < RUNNERS; i++)
+		if (follow->runners[i].pid && follow->runners[i].device == device &&
+		    follow->runners[i].inode == inode)
+			pids[count++] = follow->runners[i].pid;
+	return count;
+}
+
+static void mark_run(struct follow *follow, pid_t pid, const struct binary *binary)
 {
 	struct pt_site site;
 
+	remember(follow, pid, binary);
 	for (uint32_t i = 0; i < PT_SITES; i++)
 		if (sites_read(follow->kernel, i, &site) && site.device == binary->device &&
 		    site.inode == binary->inode)
@@ -161,11 +197,17 @@ static int attach_process(struct follow *follow, const struct process *process,
 	rc = process_open_binary(follow->proc, process->pid, &fd);
 	if (rc)
 		return rc == -ENOENT || rc == -ESRCH ? 0 : rc;
-	rc = sites_attach(follow->kernel, binary, fd, registry);
+	rc = sites_attach(follow->kernel, binary, fd, registry,
+			  follow->is_off(follow->context, registry) ? PT_SITE_OFF_FLAG : 0);
 	if (rc < 0) {
 		if (complain(follow, binary->inode))
 			log_error("attaching failed", "registry=%s exe=%s pid=%d error=\"%s\"",
 				  registry, exe, process->pid, strerror(-rc));
+		return 0;
+	}
+	if (!rc) {
+		log_info("target is left alone, its registry is switched off",
+			 "registry=%s exe=%s pid=%d", registry, exe, process->pid);
 		return 0;
 	}
 	log_info("target attached", "registry=%s exe=%s pid=%d kind=%s go=%s sites=%d", registry,
@@ -199,12 +241,12 @@ int follow_process(struct follow *follow, pid_t pid)
 	if (!registry)
 		return 0;
 	if (*follow->kernel->off || sites_has(follow->kernel, &binary)) {
-		mark_run(follow, &binary);
+		mark_run(follow, pid, &binary);
 		return 0;
 	}
 	rc = attach_process(follow, &process, &binary, registry);
 	if (rc > 0)
-		mark_run(follow, &binary);
+		mark_run(follow, pid, &binary);
 	return rc;
 }
 

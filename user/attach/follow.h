@@ -19,6 +19,9 @@ struct follow_options {
 	unsigned int targets_count;
 	const char *registry; /* name for registries found by themselves; NULL: the binary's */
 	bool discover;
+	/* Is this registry switched off? Then its binaries get no probes. */
+	bool (*is_off)(void *context, const char *registry);
+	void *context;
 };
 
 /* -EINVAL after a message on standard error when a target is not understood. */
@@ -38,6 +41,13 @@ void follow_report_missing(const struct follow *follow);
 
 /* Looks at one process that has just started. The same returns; 0 when it is gone already. */
 must_check int follow_process(struct follow *follow, pid_t pid);
+
+/*
+ * The processes that were seen to run a probed file: fills pids and returns their number, at most
+ * max. Some may have ended; one that only forked is found by the next scan.
+ */
+unsigned int follow_runners(const struct follow *follow, uint64_t device, uint64_t inode,
+			    pid_t *pids, unsigned int max);
 
 /* Detaches sites of files that are deleted and run by nobody. Returns how many binaries. */
 must_check int follow_retire(struct follow *follow);

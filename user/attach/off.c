@@ -103,6 +103,55 @@ uint32_t off_enforce(struct kernel *kernel)
 	return mask;
 }
 
+/* The last time a target was off is not in any file yet. */
+static bool unrecorded(const struct pt_control *control, const struct pt_site *site)
+{
+	return site->off_span.since_ns &&
+	       (site->off_span.until_ns > control->slot[control->active & 1].start_boot_ns ||
+		control->slot[!(control->active & 1)].dirty);
+}
+
+void off_site(struct kernel *kernel, uint32_t index, uint8_t reason, bool off)
+{
+	struct pt_site *site = &kernel->sites[index];
+	uint64_t now_ns = clock_now(CLOCK_BOOTTIME, 1000000000);
+
+	if (!site->hook || !!(site->off & reason) == off)
+		return;
+	if (!off) {
+		site->off_span.until_ns = now_ns;
+		__atomic_fetch_and(&site->off, (uint8_t)~reason, __ATOMIC_SEQ_CST);
+		return;
+	}
+	if (!site->off && !unrecorded(kernel->control, site)) {
+		site->off_span.since_ns = now_ns;
+		site->off_was = 0;
+	}
+	site->off_span.until_ns = 0;
+	site->off_was |= reason;
+	__atomic_fetch_or(&site->off, reason, __ATOMIC_SEQ_CST);
+	sites_unlink_one(kernel, index);
+}
+
+void off_site_back(struct kernel *kernel, uint32_t index)
+{
+	kernel->sites[index].off_span.until_ns = clock_now(CLOCK_BOOTTIME, 1000000000);
+}
+
+struct pt_site off_site_gone(const struct kernel *kernel, uint32_t index)
+{
+	const struct pt_site *site = &kernel->sites[index];
+	struct pt_site gone = {
+		.registry = site->registry,
+		.off_span = site->off_span,
+		.off_was = site->off_was,
+	};
+
+	if (site->off)
+		gone.off_span.until_ns = clock_now(CLOCK_BOOTTIME, 1000000000);
+	return gone;
+}
+
 uint32_t off_take_back(struct kernel *kernel, const char *who)
 {
 	uint32_t mask = __atomic_load_n(kernel->off, __ATOMIC_SEQ_CST);
@@ -111,6 +160,8 @@ uint32_t off_take_back(struct kernel *kernel, const char *who)
 	off_say(kernel, OFF_OPERATOR, false, who);
 	off_say(kernel, OFF_SIGNAL, false, who);
 	__atomic_fetch_and(kernel->off, ~by_hand(kernel, mask), __ATOMIC_SEQ_CST);
+	for (uint32_t i = 0; i < PT_SITES; i++)
+		off_site(kernel, i, PT_SITE_OFF_GUARD, false);
 	return off_enforce(kernel);
 }
 
@@ -132,6 +183,9 @@ void off_settle(struct kernel *kernel)
 	const struct pt_slot *active = &control->slot[control->active & 1];
 	uint64_t since = control->off.since_ns;
 
+	for (int i = 0; i < PT_SITES; i++)
+		if (!kernel->sites[i].off && !unrecorded(control, &kernel->sites[i]))
+			kernel->sites[i].off_span.since_ns = 0;
 	if (!since || *kernel->off || !control->off.until_ns ||
 	    control->off.until_ns > active->start_boot_ns ||
 	    control->slot[!(control->active & 1)].dirty)

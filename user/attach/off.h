@@ -40,6 +40,18 @@ bool off_say(struct kernel *kernel, enum off_source source, bool off, const char
  */
 uint32_t off_enforce(struct kernel *kernel);
 
+/*
+ * Switches a target off, or takes that back, for one of the reasons in enum pt_site_off. off takes
+ * its probe away at once; whoever takes the last reason back attaches it again.
+ */
+void off_site(struct kernel *kernel, uint32_t index, uint8_t reason, bool off);
+
+/* What stays of a slot that is emptied: the time that its target was off, until it is recorded. */
+struct pt_site off_site_gone(const struct kernel *kernel, uint32_t index);
+
+/* Its probe is back: the time that is recorded ends only now. */
+void off_site_back(struct kernel *kernel, uint32_t index);
+
 /* Counting is on and the probes are back: the time that is recorded ends. */
 void off_end(struct kernel *kernel);
 

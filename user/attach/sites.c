@@ -9,6 +9,7 @@
 #include <xxhash.h>
 
 #include "attach/hurry.h"
+#include "attach/off.h"
 #include "attach/uprobe.h"
 #include "base/log.h"
 
@@ -136,16 +137,19 @@ bool sites_has(const struct kernel *kernel, const struct binary *binary)
 	return binary->sites_count > 0;
 }
 
-void sites_unlink(const struct kernel *kernel)
+void sites_unlink_one(const struct kernel *kernel, uint32_t index)
 {
 	char path[PATH_MAX];
 
-	for (uint32_t i = 0; i < PT_SITES; i++) {
-		if (!kernel->sites[i].hook)
-			continue;
-		link_path(kernel, i, path);
-		unlink(path); /* absent: somebody was faster */
-	}
+	link_path(kernel, index, path);
+	unlink(path); /* absent: somebody was faster */
+}
+
+void sites_unlink(const struct kernel *kernel)
+{
+	for (uint32_t i = 0; i < PT_SITES; i++)
+		if (kernel->sites[i].hook)
+			sites_unlink_one(kernel, i);
 }
 
 int sites_prove(const struct kernel *kernel)
@@ -177,7 +181,6 @@ int sites_prove(const struct kernel *kernel)
 /* Detaches the slots that are marked. */
 static int detach_slots(struct kernel *kernel, const bool marked[PT_SITES])
 {
-	static const struct pt_site empty;
 	bool any = false;
 	char path[PATH_MAX];
 	int rc = 0;
@@ -193,9 +196,12 @@ static int detach_slots(struct kernel *kernel, const bool marked[PT_SITES])
 	/* hits that run now still need their slots: wait before these are emptied */
 	if (any)
 		rc = rc ?: kernel_grace(kernel);
-	for (uint32_t i = 0; !rc && i < PT_SITES; i++)
-		if (marked[i] && bpf_map_update_elem(kernel->sites_fd, &i, &empty, BPF_ANY))
+	for (uint32_t i = 0; !rc && i < PT_SITES; i++) {
+		struct pt_site gone = off_site_gone(kernel, i);
+
+		if (marked[i] && bpf_map_update_elem(kernel->sites_fd, &i, &gone, BPF_ANY))
 			rc = -errno;
+	}
 	return rc;
 }
 
@@ -251,8 +257,11 @@ static int attach(struct kernel *kernel, uint32_t index, int binary_fd)
 	if (bpf_obj_pin(link, path))
 		return -errno;
 	/* switched off meanwhile, by somebody who could not see this link yet */
-	if (__atomic_load_n(kernel->off, __ATOMIC_SEQ_CST))
+	if (__atomic_load_n(kernel->off, __ATOMIC_SEQ_CST) ||
+	    __atomic_load_n(&site->off, __ATOMIC_SEQ_CST))
 		unlink(path);
+	else if (site->off_span.since_ns)
+		off_site_back(kernel, index);
 	return 0;
 }
 
@@ -287,7 +296,7 @@ static int fill_slot(struct kernel *kernel, const struct binary *binary,
 }
 
 int sites_attach(struct kernel *kernel, const struct binary *binary, int binary_fd,
-		 const char *registry)
+		 const char *registry, uint8_t off)
 {
 	int owner = registry_index(kernel, registry), attached = 0, rc;
 
@@ -301,7 +310,10 @@ int sites_attach(struct kernel *kernel, const struct binary *binary, int binary_
 		if (slot < 0)
 			slot = fill_slot(kernel, binary, &binary->sites[i], (uint32_t)owner);
 		rc = slot < 0 ? slot : 0;
-		if (rc || kernel->sites[slot].off || is_linked(kernel, (uint32_t)slot))
+		if (!rc && off)
+			off_site(kernel, (uint32_t)slot, off, true);
+		if (rc || *kernel->off || kernel->sites[slot].off ||
+		    is_linked(kernel, (uint32_t)slot))
 			continue;
 		rc = attach(kernel, (uint32_t)slot, binary_fd);
 		attached++;

@@ -13,18 +13,20 @@
 
 /*
  * Probes every site of a binary that is not probed yet, counting for the registry of that name; a
- * site that was probed before gets its slot back. Returns the number of sites newly attached, or
- * -errno: -ENOSPC when PT_SITES or PT_REGISTRIES are used up; partly attached binaries are detached
- * again.
+ * site that was probed before gets its slot back. off: for that reason (enum pt_site_off) its sites
+ * get slots and no probes, 0: they are on. While counting is off they get none either. Returns the
+ * number of sites newly attached, or -errno: -ENOSPC when PT_SITES or PT_REGISTRIES are used up;
+ * partly attached binaries are detached again.
  */
 must_check int sites_attach(struct kernel *kernel, const struct binary *binary, int binary_fd,
-			    const char *registry);
+			    const char *registry, uint8_t off);
 
 /* Is this very binary (device, inode, build) probed already, or to be left alone? */
 bool sites_has(const struct kernel *kernel, const struct binary *binary);
 
-/* Takes the probes off and keeps the slots, for sites_attach() to come back to. Any thread. */
+/* Takes probes off and keeps their slots, for sites_attach() to come back to. Any thread. */
 void sites_unlink(const struct kernel *kernel);
+void sites_unlink_one(const struct kernel *kernel, uint32_t index);
 
 /* What is pinned as the probe of a site. */
 enum site_probe {

@@ -49,7 +49,7 @@ static const char *source_name(const struct parse *parse, const struct option_ro
 /* A value as it may be shown to anyone. */
 static const char *shown(const struct option_row *row, const char *value, char ret[1024])
 {
-	if (row->kind == OPTION_CONNINFO)
+	if (row->kind == OPTION_CONNINFO || row->kind == OPTION_REDIS)
 		conninfo_mask(value, ret, 1024);
 	else
 		snprintf(ret, 1024, "%s", value);
@@ -239,7 +239,7 @@ static int store_settings(struct parse *parse, struct options *options)
 
 		if (!setting->count && row->value)
 			setting->values[setting->count++] = row->value;
-		if (row->kind == OPTION_CONNINFO && setting->count &&
+		if ((row->kind == OPTION_CONNINFO || row->kind == OPTION_REDIS) && setting->count &&
 		    check_secret(parse, row, setting))
 			return -EINVAL;
 		for (unsigned int v = 0; v < setting->count; v++) {

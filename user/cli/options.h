@@ -33,8 +33,10 @@ struct options {
 	unsigned int window_s;
 	unsigned int max_keys; /* short keys per window */
 	unsigned int spool_limit_mib; /* windows that wait take no more, if merging can do it */
+	unsigned int guard_budget; /* hundredths of a percent of the registry's CPU time; 0: none */
 	unsigned int hint_s; /* how long a HEAD by tag waits for its GET */
 	const char *switch_file; /* says on or off; NULL: none */
+	const char *switch_redis; /* URL of a key that does; NULL: none */
 	bool discover; /* look for registries by themselves */
 	bool json; /* --output json */
 	const char *check; /* "alive", "ready"; NULL: the whole status */

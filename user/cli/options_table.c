@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "control/switch_word.h"
+
 #define NAME_MAX_BYTES 63
 
 static const char *const checks[] = {"alive", "ready", NULL};
@@ -54,6 +56,17 @@ const struct option_row option_table[OPTION_ROWS] = {
 		.unset = "the PG* variables, else a private cluster in the state directory",
 		.commands = OPTIONS_ALL & ~KERNEL_ONLY & ~OPTIONS_UNINSTALL,
 		.help = "PostgreSQL to use, as a libpq connection string or URI",
+	},
+	{
+		.name = "guard-budget",
+		.argument = "PERCENT",
+		.kind = OPTION_PERCENT,
+		.offset = offsetof(struct options, guard_budget),
+		.value = "1",
+		.max = 10000,
+		.commands = RUN,
+		.help = "switch a target off whose probes take more than this share of its CPU "
+			"time; 0 never does",
 	},
 	{
 		.name = "hint-time",
@@ -166,6 +179,16 @@ const struct option_row option_table[OPTION_ROWS] = {
 		.help = "a file whose word, on or off, switches the counting; absent means on",
 	},
 	{
+		.name = "switch-redis",
+		.argument = "URL",
+		.kind = OPTION_REDIS,
+		.offset = offsetof(struct options, switch_redis),
+		.unset = "none",
+		.commands = RUN,
+		.help = "a Redis key, pulltap:switch unless named, whose word switches the "
+			"counting; absent means on",
+	},
+	{
 		.name = "target",
 		.argument = "NAME=WHAT",
 		.kind = OPTION_TARGETS,
@@ -249,6 +272,26 @@ static int store_number(const struct option_row *row, const char *text, unsigned
 	return 0;
 }
 
+/* "1", "0.5", "12.25" into hundredths. */
+static int store_percent(const struct option_row *row, const char *text, unsigned int *field)
+{
+	size_t whole = strspn(text, "0123456789");
+	size_t decimals = text[whole] == '.' ? strspn(text + whole + 1, "0123456789") : 0;
+	unsigned int value = 0;
+
+	if (!whole || whole > 3 || decimals > 2 || (text[whole] == '.') != (decimals > 0) ||
+	    text[whole + (decimals ? decimals + 1 : 0)])
+		return -EINVAL;
+	for (size_t i = 0; i < whole; i++)
+		value = value * 10 + (unsigned int)(text[i] - '0');
+	for (size_t i = 0; i < 2; i++)
+		value = value * 10 + (i < decimals ? (unsigned int)(text[whole + 1 + i] - '0') : 0);
+	if (value < row->min || value > row->max)
+		return -EINVAL;
+	*field = value;
+	return 0;
+}
+
 static int parse_flag(const char *text, bool *ret)
 {
 	static const char *const words[] = {"no", "yes", "false", "true", "off", "on", "0", "1"};
@@ -301,11 +344,14 @@ static int store_pair(const struct option_row *row, const char *text, struct opt
 int option_store(const struct option_row *row, const char *text, struct options *options)
 {
 	void *field = (char *)options + row->offset;
+	struct switch_redis redis;
 	bool flag;
 
 	switch (row->kind) {
 	case OPTION_NUMBER:
 		return store_number(row, text, field);
+	case OPTION_PERCENT:
+		return store_percent(row, text, field);
 	case OPTION_TARGETS:
 	case OPTION_TRUTHS:
 		return store_pair(row, text, field);
@@ -325,6 +371,10 @@ int option_store(const struct option_row *row, const char *text, struct options 
 		return 0;
 	case OPTION_NAME:
 		if (!is_name(text, strlen(text)))
+			return -EINVAL;
+		break;
+	case OPTION_REDIS:
+		if (switch_redis_parse(text, &redis))
 			return -EINVAL;
 		break;
 	case OPTION_TEXT:
@@ -353,6 +403,9 @@ void option_accepts(const struct option_row *row, char *ret, size_t size)
 		snprintf(ret, size, "a number %sfrom %u to %u", row->seconds ? "of seconds " : "",
 			 row->min, row->max);
 		break;
+	case OPTION_PERCENT:
+		snprintf(ret, size, "a number from 0 to 100 with at most two decimals");
+		break;
 	case OPTION_FLAG:
 		snprintf(ret, size, "yes or no");
 		break;
@@ -375,6 +428,11 @@ void option_accepts(const struct option_row *row, char *ret, size_t size)
 			 "NAME=/PATH or NAME=http[s]://HOST... without a password, at most %d "
 			 "times",
 			 OPTIONS_LIST);
+		break;
+	case OPTION_REDIS:
+		snprintf(ret, size,
+			 "redis://HOST[:PORT][/DATABASE][?key=NAME] or "
+			 "unix:///SOCKET[?db=DATABASE&key=NAME]");
 		break;
 	case OPTION_CONNINFO:
 		snprintf(ret, size, "a libpq connection string or URI");

@@ -12,8 +12,10 @@
 enum option_kind {
 	OPTION_TEXT, /* anything but nothing */
 	OPTION_CONNINFO, /* text whose passwords are never shown */
+	OPTION_REDIS, /* the same, and a flag may hold none */
 	OPTION_NAME, /* 1 to 63 printable characters without a space: ends up in the database */
 	OPTION_NUMBER,
+	OPTION_PERCENT, /* with up to two decimals, kept as hundredths */
 	OPTION_FLAG, /* yes or no; yes when a flag stands alone */
 	OPTION_CHOICE,
 	OPTION_TARGETS, /* NAME=VALUE, up to OPTIONS_LIST of them */
@@ -36,7 +38,7 @@ struct option_row {
 };
 
 /* In the order of their names. OPTION_ROWS is their number. */
-#define OPTION_ROWS 18
+#define OPTION_ROWS 20
 extern const struct option_row option_table[OPTION_ROWS];
 
 /* May it be given again, up to OPTIONS_LIST times? */

@@ -19,6 +19,7 @@
 #include "attach/off.h"
 #include "attach/sites.h"
 #include "base/log.h"
+#include "control/guard.h"
 #include "control/notify.h"
 #include "control/privileges.h"
 #include "control/reconcile.h"
@@ -46,6 +47,7 @@ struct agent {
 	struct follow *follow;
 	struct switchboard *switchboard;
 	struct reconcile *reconcile;
+	struct guard *guard;
 	struct embedded *embedded;
 	struct ring_buffer *events;
 	int lock_fd, epoll_fd, signal_fd, window_fd, tick_fd, helper_fd;
@@ -53,6 +55,7 @@ struct agent {
 	char node[65];
 	char drain_error[128];
 	time_t last_swap_s, last_scan_s;
+	uint32_t off; /* the switch's mask, as windows were closed for it */
 	bool site_off[PT_SITES]; /* failed canaries that were reported */
 	struct log_gate drain_gate, status_gate;
 	struct notify notify;
@@ -162,6 +165,7 @@ static int open_database(struct agent *agent)
 		return rc;
 	}
 	rc = store_new(&agent->store, &store);
+	rc = rc ?: switch_listen(agent->switchboard, store.conninfo, agent->node);
 	return rc
 		       ?: shipper_new(&agent->shipper, agent->spool, agent->store,
 				      (uint64_t)options->spool_limit_mib << 20);
@@ -194,10 +198,20 @@ static int open_spool(struct agent *agent)
 /* Before the first probe: what was said while no agent ran holds from the start. */
 static int open_switch(struct agent *agent)
 {
-	struct switch_options options = {.file = agent->options->switch_file};
+	struct switch_options options = {
+		.file = agent->options->switch_file,
+		.redis = agent->options->switch_redis,
+	};
 	int rc = switch_new(&agent->switchboard, agent->kernel, &options);
 
 	return rc ?: watch_fd(agent, switch_fd(agent->switchboard));
+}
+
+static bool registry_is_off(void *context, const char *registry)
+{
+	struct agent *agent = context;
+
+	return switch_registry_is_off(agent->switchboard, registry);
 }
 
 static int open_follow(struct agent *agent)
@@ -208,9 +222,12 @@ static int open_follow(struct agent *agent)
 		.targets_count = options->targets.count,
 		.registry = options->registry,
 		.discover = options->discover,
+		.is_off = registry_is_off,
+		.context = agent,
 	};
 	int rc = follow_new(&agent->follow, agent->kernel, &follow);
 
+	rc = rc ?: guard_new(&agent->guard, agent->kernel, agent->follow, options->guard_budget);
 	if (rc)
 		return rc;
 	agent->events = ring_buffer__new(agent->kernel->events_fd, on_event, agent, NULL);
@@ -308,19 +325,16 @@ static void on_window(struct agent *agent)
 /* Rule 7: a target whose canaries failed was switched off by its program; say so once. */
 static void report_canaries(struct agent *agent)
 {
-	struct pt_site site;
+	for (int i = 0; i < PT_SITES; i++) {
+		const struct pt_site *site = &agent->kernel->sites[i];
+		bool off = site->hook && site->off & PT_SITE_OFF_LAYOUT;
 
-	for (uint32_t i = 0; i < PT_SITES; i++) {
-		if (!sites_read(agent->kernel, i, &site) || !site.off) {
-			agent->site_off[i] = false;
-			continue;
-		}
-		if (!agent->site_off[i])
+		if (off && !agent->site_off[i])
 			log_error("target switched off: its layout is not the expected one",
-				  "site=%u inode=%llu failures=%llu symbol=\"%s\"", i,
-				  (unsigned long long)site.inode,
-				  (unsigned long long)site.layout_failures, site.symbol);
-		agent->site_off[i] = true;
+				  "site=%d inode=%llu failures=%llu symbol=\"%s\"", i,
+				  (unsigned long long)site->inode,
+				  (unsigned long long)site->layout_failures, site->symbol);
+		agent->site_off[i] = off;
 	}
 }
 
@@ -331,6 +345,7 @@ static void write_status(struct agent *agent)
 
 	store_stats(agent->store, &agent->status.store);
 	switch_troubles(agent->switchboard, agent->status.troubles);
+	agent->status.guard = agent->guard;
 	shipper_status(agent->shipper, &agent->status.shipper);
 	agent->status.truths_count = reconcile_reports(agent->reconcile, agent->status.truths);
 	rc = status_file_write(agent->options->state_dir, &agent->status);
@@ -359,6 +374,8 @@ static void on_tick(struct agent *agent)
 	if (read(agent->tick_fd, &expirations, sizeof(expirations)) < 0)
 		return;
 	report_canaries(agent);
+	if (guard_tick(agent->guard))
+		agent->rescan = true;
 	if (agent->rescan || boot_s() - agent->last_scan_s >= SCAN_S) {
 		int rc = follow_scan(agent->follow);
 
@@ -394,19 +411,24 @@ static int resume(struct agent *agent)
 /* A window ends where the switch is thrown, so that it is off as a whole or not at all. */
 static void on_switch(struct agent *agent)
 {
+	uint32_t before = agent->off, mask = switch_changed(agent->switchboard);
 	int rc;
 
-	if (switch_changed(agent->switchboard)) {
+	agent->off = mask;
+	if (mask && mask != before) {
 		drain(agent, true);
-		log_info("probes are removed, nothing is counted", "pins=%s",
-			 agent->options->bpffs);
-		return;
+		log_info("probes are removed, nothing is counted", "pins=%s mask=%u",
+			 agent->options->bpffs, mask);
 	}
-	agent->kernel->control->off.until_ns = 0; /* not over before they are back */
-	rc = resume(agent);
+	if (mask)
+		return;
+	if (before)
+		agent->kernel->control->off.until_ns = 0; /* not over before they are back */
+	rc = resume(agent); /* also of single targets */
 	if (rc < 0)
 		agent->rescan = true;
-	log_info("counting again", "attached=%d", rc);
+	if (before)
+		log_info("counting again", "attached=%d", rc);
 }
 
 static void on_signal(struct agent *agent)
@@ -517,6 +539,7 @@ static void close_all(struct agent *agent)
 	shipper_free(&agent->shipper);
 	store_free(&agent->store);
 	ring_buffer__free(agent->events);
+	guard_free(&agent->guard);
 	follow_free(&agent->follow);
 	switch_free(&agent->switchboard);
 	kernel_free(&agent->kernel);

@@ -10,6 +10,7 @@
 
 #include "base/cleanup.h"
 #include "control/books.h"
+#include "control/guard.h"
 #include "control/reconcile.h"
 #include "control/switch.h"
 #include "store/shipper.h"
@@ -33,6 +34,7 @@ struct agent_status {
 	unsigned int truths_count;
 	struct store_stats store;
 	struct shipper_status shipper;
+	const struct guard *guard;
 	struct switch_trouble troubles[PT_OFF_SOURCES]; /* by source of the kill switch */
 };
 

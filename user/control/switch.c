@@ -11,8 +11,11 @@
 #include <sys/signalfd.h>
 #include <time.h>
 
+#include "attach/sites.h"
 #include "base/log.h"
+#include "control/switch_database.h"
 #include "control/switch_file.h"
+#include "control/switch_redis.h"
 
 /* The mask is looked at this often, for what other processes wrote into it. */
 #define LOOK_MS 200
@@ -24,6 +27,8 @@
 struct switchboard {
 	struct kernel *kernel;
 	struct switch_file *file;
+	struct switch_database *database;
+	struct switch_redis_source *redis;
 	const char *file_path;
 	time_t file_read_s;
 	unsigned int file_failed; /* in a row */
@@ -32,6 +37,9 @@ struct switchboard {
 	pthread_t thread;
 	pthread_mutex_t lock; /* guards all below, and orders what is said */
 	uint32_t mask; /* that was enforced last */
+	uint32_t targets; /* a sum of what every target's off was */
+	char registries[PT_REGISTRIES][64]; /* that are flagged off */
+	unsigned int registries_count;
 	bool off[PT_OFF_SOURCES]; /* what was logged last */
 	struct switch_trouble trouble[PT_OFF_SOURCES];
 };
@@ -76,10 +84,15 @@ static void enforce(struct switchboard *board)
 {
 	uint32_t mask = off_enforce(board->kernel);
 
+	uint32_t targets = 0;
+
+	for (int i = 0; i < PT_SITES; i++)
+		targets = targets * 31 + board->kernel->sites[i].off;
 	log_words(board, mask);
-	if (mask == board->mask)
+	if (mask == board->mask && targets == board->targets)
 		return;
 	board->mask = mask;
+	board->targets = targets;
 	raise_fd(board->changed_fd);
 }
 
@@ -111,6 +124,74 @@ void switch_fail(struct switchboard *board, enum off_source source, const char *
 	}
 	snprintf(trouble->text, sizeof(trouble->text), "%s", text);
 	pthread_mutex_unlock(&board->lock);
+}
+
+static bool is_flagged(const struct switchboard *board, const char *name)
+{
+	for (unsigned int i = 0; i < board->registries_count; i++)
+		if (!strncmp(board->registries[i], name, sizeof(board->registries[i]) - 1))
+			return true;
+	return false;
+}
+
+bool switch_registry_is_off(struct switchboard *board, const char *name)
+{
+	bool off;
+
+	pthread_mutex_lock(&board->lock);
+	off = is_flagged(board, name);
+	pthread_mutex_unlock(&board->lock);
+	return off;
+}
+
+void switch_say_registries(struct switchboard *board, const char *const *names, unsigned int count)
+{
+	struct kernel *kernel = board->kernel;
+	char quoted[200];
+
+	pthread_mutex_lock(&board->lock);
+	board->registries_count = count;
+	for (unsigned int i = 0; i < count; i++)
+		snprintf(board->registries[i], sizeof(board->registries[i]), "%s", names[i]);
+	for (uint32_t i = 0; i < PT_SITES; i++) {
+		struct pt_site *site = &kernel->sites[i];
+		struct pt_registry registry = {};
+		bool off;
+
+		if (!site->hook)
+			continue;
+		sites_registry(kernel, site->registry, &registry);
+		off = is_flagged(board, registry.name);
+		if (off != !!(site->off & PT_SITE_OFF_FLAG))
+			log_warn(off ? "target switched off: its registry's flag says so"
+				     : "target switched on: its registry's flag says so",
+				 "site=%u registry=%s", i,
+				 log_quote(quoted, sizeof(quoted), registry.name));
+		off_site(kernel, i, PT_SITE_OFF_FLAG, off);
+	}
+	enforce(board);
+	pthread_mutex_unlock(&board->lock);
+}
+
+/* What the last agent was told holds until the database answers. */
+static void remember_registries(struct switchboard *board)
+{
+	for (int i = 0; i < PT_SITES; i++) {
+		const struct pt_site *site = &board->kernel->sites[i];
+		struct pt_registry registry = {};
+
+		if (!site->hook || !(site->off & PT_SITE_OFF_FLAG))
+			continue;
+		sites_registry(board->kernel, site->registry, &registry);
+		if (!is_flagged(board, registry.name) && board->registries_count < PT_REGISTRIES)
+			snprintf(board->registries[board->registries_count++],
+				 sizeof(board->registries[0]), "%s", registry.name);
+	}
+}
+
+int switch_listen(struct switchboard *board, const char *conninfo, const char *node)
+{
+	return switch_database_new(&board->database, board, conninfo, node);
 }
 
 void switch_troubles(struct switchboard *board, struct switch_trouble ret[PT_OFF_SOURCES])
@@ -250,7 +331,16 @@ int switch_new(struct switchboard **ret, struct kernel *kernel,
 	rc = rc ?: open_file(board, options->file);
 	if (rc)
 		return rc;
+	remember_registries(board);
+	if (options->redis)
+		rc = switch_redis_new(&board->redis, board, options->redis);
+	else
+		switch_say(board, OFF_REDIS, false, "no --switch-redis any more");
+	if (rc)
+		return rc;
+	pthread_mutex_lock(&board->lock);
 	enforce(board);
+	pthread_mutex_unlock(&board->lock);
 	rc = -pthread_create(&board->thread, NULL, run_switch, board);
 	if (rc)
 		return rc;
@@ -265,6 +355,8 @@ void switch_free(struct switchboard **ptr)
 
 	if (!board)
 		return;
+	switch_database_free(&board->database);
+	switch_redis_free(&board->redis);
 	if (board->started) {
 		raise_fd(board->stop_fd);
 		pthread_join(board->thread, NULL);

@@ -18,6 +18,7 @@ struct switchboard;
 
 struct switch_options {
 	const char *file; /* NULL: none */
+	const char *redis; /* a URL; NULL: none */
 };
 
 /* Why sources can't be asked, since when (Unix time); "" where all is well. */
@@ -31,12 +32,21 @@ must_check int switch_new(struct switchboard **ret, struct kernel *kernel,
 			  const struct switch_options *options);
 void switch_free(struct switchboard **board);
 
-/* Readable when the mask has changed; switch_changed() reads it and returns the mask. */
+/* The database's rows are listened to as well, those of this node among them. */
+must_check int switch_listen(struct switchboard *board, const char *conninfo, const char *node);
+
+/*
+ * Readable when the mask has changed, or a target was switched off or may be attached again;
+ * switch_changed() reads it and returns the mask.
+ */
 int switch_fd(const struct switchboard *board);
 uint32_t switch_changed(struct switchboard *board);
 
 /* What a source says, or why it can't be asked. From any thread. */
 void switch_say(struct switchboard *board, enum off_source source, bool off, const char *who);
+/* Those registries are off by the database's flag and all others on. A name is cut at 63 bytes. */
+void switch_say_registries(struct switchboard *board, const char *const *names, unsigned int count);
+bool switch_registry_is_off(struct switchboard *board, const char *name);
 void switch_fail(struct switchboard *board, enum off_source source, const char *text);
 
 void switch_troubles(struct switchboard *board, struct switch_trouble ret[PT_OFF_SOURCES]);

@@ -223,23 +223,44 @@ int process_container_id(int proc, pid_t pid, char ret[PROCESS_CONTAINER_ID])
 	return -ENOENT;
 }
 
-int process_start_time(int proc, pid_t pid, uint64_t *ret_ticks)
+/* The number in a field of /proc/PID/stat, where text is what follows field 2. */
+static int stat_field(const char *text, int number, uint64_t *ret)
 {
+	char *end;
+
+	for (int i = 2; text && i < number; i++)
+		text = strchr(text + 1, ' ');
+	if (!text)
+		return -EBADMSG;
+	errno = 0;
+	*ret = strtoull(text + 1, &end, 10);
+	return errno || end == text + 1 ? -EBADMSG : 0;
+}
+
+int process_times(int proc, pid_t pid, uint64_t *ret_start_ticks, uint64_t *ret_cpu_ticks)
+{
+	uint64_t user = 0, system = 0;
+	const char *name_end;
 	char text[1024];
-	char *field, *end;
 	int err = read_entry(proc, pid, "stat", text, sizeof(text));
 
 	if (err)
 		return err;
 	/* the name in parentheses is the process's own choice and may hold blanks and ')' */
-	field = strrchr(text, ')');
-	for (int i = 2; field && i < 22; i++)
-		field = strchr(field + 1, ' ');
-	if (!field)
-		return -EBADMSG;
-	errno = 0;
-	*ret_ticks = strtoull(field + 1, &end, 10);
-	return errno || end == field + 1 ? -EBADMSG : 0;
+	name_end = strrchr(text, ')');
+	err = stat_field(name_end, 14, &user);
+	err = err ?: stat_field(name_end, 15, &system);
+	err = err ?: stat_field(name_end, 22, ret_start_ticks);
+	if (!err)
+		*ret_cpu_ticks = user + system;
+	return err;
+}
+
+int process_start_time(int proc, pid_t pid, uint64_t *ret_ticks)
+{
+	uint64_t cpu_ticks;
+
+	return process_times(proc, pid, ret_ticks, &cpu_ticks);
 }
 
 int process_read(int proc, pid_t pid, struct process *ret)

@@ -51,6 +51,13 @@ must_check int process_exe(int proc, pid_t pid, char *ret, unsigned int size);
  */
 must_check int process_container_id(int proc, pid_t pid, char ret[PROCESS_CONTAINER_ID]);
 
+/*
+ * When it started, in clock ticks after boot, which tells whether it is still the same process, and
+ * how long it has run on CPUs, in user and kernel mode, in clock ticks.
+ */
+must_check int process_times(int proc, pid_t pid, uint64_t *ret_start_ticks,
+			     uint64_t *ret_cpu_ticks);
+
 /* Clock ticks after boot; together with the pid it names a process for good. */
 must_check int process_start_time(int proc, pid_t pid, uint64_t *ret_ticks);
 

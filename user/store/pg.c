@@ -354,6 +354,34 @@ int pg_commit(struct pg *pg)
 	return 0;
 }
 
+int pg_wait_notification(struct pg *pg, unsigned int timeout_ms)
+{
+	static const char action[] = "wait for a notification";
+	int64_t deadline = now_ms() + timeout_ms;
+	PGnotify *notification;
+	int found = 0, err;
+
+	if (!pg->conn)
+		return not_sent(pg, action);
+	for (;;) {
+		while ((notification = PQnotifies(pg->conn))) {
+			PQfreemem(notification);
+			found = 1;
+		}
+		if (found)
+			return 1;
+		err = wait_socket(pg, POLLIN, deadline, action);
+		if (err == -ETIMEDOUT)
+			return 0;
+		if (!err && PQconsumeInput(pg->conn))
+			continue;
+		if (!err)
+			set_error(pg, action, NULL, PQerrorMessage(pg->conn));
+		pg_disconnect(pg);
+		return err ?: -EIO;
+	}
+}
+
 int pg_prepare(struct pg *pg, const char *name, const char *sql)
 {
 	int err;

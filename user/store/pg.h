@@ -60,6 +60,12 @@ must_check int pg_call(struct pg *pg, const char *name, struct pg_params *params
 /* 0 only when the server said COMMIT and is ready for the next transaction. */
 must_check int pg_commit(struct pg *pg);
 
+/*
+ * Waits for notifications of what this session listens to, and takes them all: 1, or 0 when the
+ * time is over. Errors as above, and then the connection is closed.
+ */
+must_check int pg_wait_notification(struct pg *pg, unsigned int timeout_ms);
+
 const char *pg_error(const struct pg *pg); /* one line */
 const char *pg_sqlstate(const struct pg *pg); /* "" when the failure was not the server's */
 

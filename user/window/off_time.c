@@ -77,7 +77,7 @@ static int each_target(const struct kernel *kernel, const struct off_time *off, 
 	for (int i = 0; i < PT_SITES; i++) {
 		const struct pt_site *site = &kernel->sites[i];
 
-		if (!site->hook || site->registry != registry || !(site->off_was & reason) ||
+		if (site->registry != registry || !(site->off_was & reason) ||
 		    !within(off->slot, &site->off_span, site->off & reason, &part))
 			continue;
 		if (part.until_ns - part.since_ns > longest.until_ns - longest.since_ns)

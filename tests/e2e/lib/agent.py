@@ -64,7 +64,9 @@ class Agent:
         self._environment = dict(environment or {})
         self.arguments = ["--state-dir", self.state, "--bpffs", self.bpffs, "--no-discover",
                           "--window", str(window), "--hint-time", str(hint),
-                          "--log-level", "debug"]
+                          "--log-level", "debug",
+                          # small servers at full speed: probes cost far more than a percent
+                          "--guard-budget", "0"]
         if database is not None and "password" in database:
             self._environment["PULLTAP_DATABASE"] = database
         elif database is not None:

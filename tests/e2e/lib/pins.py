@@ -12,8 +12,8 @@ from .proc import Failed
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _BPF, _OBJ_GET, _OBJ_GET_INFO_BY_FD = 321, 7, 15
-# struct pt_site: hook at byte 6, hits at 8, file_offset at 144
-_HOOK, _HITS, _FILE_OFFSET = 6, 8, 144
+# struct pt_site: hook at byte 6, hits at 8, inode at 136, file_offset at 144
+_HOOK, _HITS, _INODE, _FILE_OFFSET = 6, 8, 136, 144
 
 
 def _bpf(command, attributes):
@@ -49,19 +49,26 @@ class Array:
 
 
 class Pins:
-    """off() and hits() cost a microsecond; probed() reads the text of a process."""
+    """
+    off() and hits() cost a microsecond; probed() reads the text of a process.
+    only: of the sites of this binary, where the agent watches others as well
+    """
 
-    def __init__(self, bpffs, pid, binary):
+    def __init__(self, bpffs, pid, binary, only=False):
         self._off = Array(f"{bpffs}/off")
         self._sites = Array(f"{bpffs}/sites")
         memory = self._sites.memory
         self._used = [at for at in map(self._sites.entry, range(self._sites.entries))
-                      if memory[at + _HOOK]]
+                      if memory[at + _HOOK] and not (only and self._other(memory, at, binary))]
         if not self._used:
             raise Failed("nothing is probed")
         self._text = [self._place(pid, binary, struct.unpack_from("Q", memory, at + _FILE_OFFSET)[0])
                       for at in self._used]
         self._mem = open(f"/proc/{pid}/mem", "rb", buffering=0)
+
+    @staticmethod
+    def _other(memory, at, binary):
+        return struct.unpack_from("Q", memory, at + _INODE)[0] != os.stat(binary).st_ino
 
     @staticmethod
     def _place(pid, binary, offset):

@@ -199,6 +199,62 @@ static void targets_of_one_registry_are_one_gap_and_the_longest(void **state)
 	assert_off(fake, 1, "layout", 1000, 998000000);
 }
 
+static void target_is_off_until_the_last_reason_is_taken_back(void **state)
+{
+	struct fake *fake = *state;
+	struct kernel *kernel = &fake->kernel;
+	struct pt_site *site = &fake->sites[3];
+
+	off_site(kernel, 3, PT_SITE_OFF_GUARD, true);
+	assert_int_equal(site->off, 0); /* no such target */
+	site->hook = 1;
+	off_site(kernel, 3, PT_SITE_OFF_GUARD, true);
+	off_site(kernel, 3, PT_SITE_OFF_FLAG, true);
+	assert_int_equal(site->off, PT_SITE_OFF_GUARD | PT_SITE_OFF_FLAG);
+	assert_int_equal(off_take_back(kernel, "root"), 0);
+	assert_int_equal(site->off, PT_SITE_OFF_FLAG);
+	off_site(kernel, 3, PT_SITE_OFF_FLAG, false);
+	assert_int_equal(site->off, 0);
+	assert_true(site->off_span.since_ns > 1 &&
+		    site->off_span.until_ns >= site->off_span.since_ns);
+	assert_int_equal(site->off_was, PT_SITE_OFF_GUARD | PT_SITE_OFF_FLAG);
+}
+
+static void target_off_again_before_it_was_recorded_counts_as_one_time(void **state)
+{
+	struct fake *fake = *state;
+	struct pt_site *site = &fake->sites[0];
+
+	site->hook = 1;
+	site->off_span = (struct pt_span){5 * SECOND, 6 * SECOND};
+	off_site(&fake->kernel, 0, PT_SITE_OFF_FLAG, true);
+	assert_int_equal(site->off_span.since_ns, 5 * SECOND);
+	assert_int_equal(site->off_span.until_ns, 0);
+	off_site(&fake->kernel, 0, PT_SITE_OFF_FLAG, false);
+	fake->control.slot[0].start_boot_ns = site->off_span.until_ns + 1;
+	off_settle(&fake->kernel);
+	assert_int_equal(site->off_span.since_ns, 0);
+}
+
+static void slot_that_is_emptied_keeps_the_time_it_was_off(void **state)
+{
+	struct fake *fake = *state;
+
+	fake->sites[0] = (struct pt_site){.hook = 1,
+					  .hits = 7,
+					  .off = PT_SITE_OFF_GUARD,
+					  .off_was = PT_SITE_OFF_GUARD,
+					  .off_span = {108 * SECOND, 0}};
+	fake->sites[0] = off_site_gone(&fake->kernel, 0);
+	assert_int_equal(fake->sites[0].hook, 0);
+	assert_int_equal(fake->sites[0].hits, 0);
+	assert_true(fake->sites[0].off_span.until_ns > 0);
+	fake->sites[0].off_span.until_ns = 109 * SECOND;
+	look(fake);
+	assert_int_equal(fake->count, 1);
+	assert_off(fake, 0, "guard", 1000, 999000000);
+}
+
 static void time_is_forgotten_only_when_it_is_over_and_written(void **state)
 {
 	struct fake *fake = *state;
@@ -235,6 +291,9 @@ int main(void)
 		TEST(time_off_is_cut_to_the_window),
 		TEST(time_whose_end_nobody_knows_lasts_to_the_windows_end),
 		TEST(targets_of_one_registry_are_one_gap_and_the_longest),
+		TEST(target_is_off_until_the_last_reason_is_taken_back),
+		TEST(target_off_again_before_it_was_recorded_counts_as_one_time),
+		TEST(slot_that_is_emptied_keeps_the_time_it_was_off),
 		TEST(time_is_forgotten_only_when_it_is_over_and_written),
 	};
 

@@ -332,6 +332,35 @@ static void setting_of_other_commands_is_ignored_outside_of_the_flags(void **sta
 	assert_message("pulltap off: unrecognized option '--window=5'");
 }
 
+static void percent_takes_two_decimals(void **state)
+{
+	static const struct {
+		const char *line;
+		unsigned int hundredths;
+	} good[] = {{"run", 100},
+		    {"run --guard-budget=0", 0},
+		    {"run --guard-budget=0.05", 5},
+		    {"run --guard-budget=12.5", 1250},
+		    {"run --guard-budget=100.00", 10000}};
+	static const char *const bad[] = {"run --guard-budget=",      "run --guard-budget=100.01",
+					  "run --guard-budget=1.234", "run --guard-budget=1.",
+					  "run --guard-budget=.5",    "run --guard-budget=-1",
+					  "run --guard-budget=1000",  "run --guard-budget=1%",
+					  "run --guard-budget=1,5",   "run --guard-budget=0x1"};
+	struct options options = {0};
+
+	(void)state;
+	for (unsigned int i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+		assert_int_equal(parse_run(&options, good[i].line), 0);
+		assert_int_equal(options.guard_budget, good[i].hundredths);
+		options_free(&options);
+	}
+	for (unsigned int i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		assert_int_equal(parse_run(&options, bad[i]), -EINVAL);
+		assert_message("from 0 to 100 with at most two decimals");
+	}
+}
+
 static void output_json_is_asked_for_by_name(void **state)
 {
 	struct options options = {0};
@@ -521,6 +550,7 @@ int main(void)
 		TEST(unusable_file_is_refused_with_the_line),
 		TEST(long_connection_string_with_any_character_is_read_whole),
 		TEST(setting_of_other_commands_is_ignored_outside_of_the_flags),
+		TEST(percent_takes_two_decimals),
 		TEST(output_json_is_asked_for_by_name),
 		TEST(arguments_are_handed_over_up_to_their_number),
 		TEST(help_lists_what_applies_and_nothing_else),

@@ -175,6 +175,25 @@ static void name_with_parentheses_gives_start_time(void **state)
 	fake_proc_free(&proc);
 }
 
+/* Fields 14 and 15, user and kernel mode, however the process calls itself. */
+static void cpu_time_is_read_with_the_start_time(void **state)
+{
+	uint64_t start = 0, cpu = 0;
+	struct fake_proc proc;
+
+	(void)state;
+	fake_proc_new(&proc);
+	fake_proc_folder(&proc, "8");
+	fake_proc_file(&proc, "8/stat",
+		       "8 (a) b) S 1 8 8 0 -1 4194560 1 2 3 4 1000 234 7 8 20 0 9 0 5678 1 2\n");
+	assert_int_equal(process_times(proc.fd, 8, &start, &cpu), 0);
+	assert_int_equal(start, 5678);
+	assert_int_equal(cpu, 1234);
+	fake_proc_file(&proc, "8/stat", "8 (a) S 1 8 8 0 -1 4194560 1 2 3 4 1000\n");
+	assert_int_equal(process_times(proc.fd, 8, &start, &cpu), -EBADMSG);
+	fake_proc_free(&proc);
+}
+
 static void deleted_executable_keeps_its_path(void **state)
 {
 	struct fake_proc proc;
@@ -245,6 +264,7 @@ int main(void)
 		cmocka_unit_test(ordinary_cgroup_gives_none),
 		cmocka_unit_test(missing_process_gives_enoent),
 		cmocka_unit_test(name_with_parentheses_gives_start_time),
+		cmocka_unit_test(cpu_time_is_read_with_the_start_time),
 		cmocka_unit_test(deleted_executable_keeps_its_path),
 		cmocka_unit_test(own_process_agrees_with_stat),
 		cmocka_unit_test(copied_up_file_is_another_inode),

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+#include "test.h"
+
+#include "control/guard.h"
+
+#define MS 1000000ull
+
+/* In hundredths of a percent. */
+static void share_is_cost_of_cpu_time(void **state)
+{
+	(void)state;
+	assert_int_equal(guard_share(1000, 2000, 1000 * MS), 20); /* 2 ms of 1 s */
+	assert_int_equal(guard_share(10000, 2500, 250 * MS), 1000);
+	assert_int_equal(guard_share(0, 2500, 250 * MS), 0);
+	assert_int_equal(guard_share(0, 0, 0), 0);
+	assert_int_equal(guard_share(1000, 1000, 1 * MS), 10000); /* all of it */
+}
+
+static void share_without_cpu_time_is_the_highest_there_is(void **state)
+{
+	(void)state;
+	assert_int_equal(guard_share(1, 1000, 0), 1000000);
+	assert_int_equal(guard_share(1u << 30, 1u << 20, 1), 1000000);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(share_is_cost_of_cpu_time),
+		cmocka_unit_test(share_without_cpu_time_is_the_highest_there_is),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
