@@ -152,7 +152,7 @@ struct pt_slot {
 	__u64 sequence;
 	__u64 start_boot_ns; /* CLOCK_BOOTTIME */
 	__u64 end_boot_ns;
-	__u32 dirty; /* enum pt_slot_state */
+	enum pt_slot_state dirty;
 	__u32 short_keys; /* keys made so far, raised by the programs */
 	__u32 long_keys;
 	__u32 overflow_keys;
