@@ -10,7 +10,7 @@ import secrets
 import shutil
 
 from .proc import (Folder, Process, REPOSITORY_ROOT, clean_environment, find_program, run,
-                   unmount_below)
+                   unmount_below, until)
 
 CACHE = os.path.join(REPOSITORY_ROOT, "build", "cache")
 STORE = os.path.join(CACHE, "containers")
@@ -94,6 +94,7 @@ class Podman:
 
     def __init__(self):
         self.folder = Folder("pulltap-podman-")
+        self._spawned = []
         kept = ["--storage-opt", "overlay.imagestore=" + STORE] if os.path.isdir(STORE) else []
         self.argv = [find_program("podman") or "podman", "--runtime", "runc", "--cgroup-manager",
                      "cgroupfs", "--events-backend", "none", "--storage-driver", "overlay", *kept,
@@ -108,11 +109,23 @@ class Podman:
         return run([*self.argv, *arguments], env=self.env, **options)
 
     def spawn(self, *arguments, stdout, stderr):
-        return Process([*self.argv, *arguments], stdout=stdout, stderr=stderr, env=self.env)
+        self._spawned.append(Process([*self.argv, *arguments], stdout=stdout, stderr=stderr,
+                                     env=self.env))
+        return self._spawned[-1]
+
+    def _remove(self):
+        try:
+            self.folder.close()
+        except OSError:
+            return False
+        return True
 
     def close(self):
         self.run("rm", "--all", "--force", "--time", "2", check=False)
-        self.folder.close()
+        for process in self._spawned:
+            process.close()
+        # the container's monitor starts a podman of its own that tidies up after it
+        until(self._remove, 20, 0.2, f"{self.folder.path} is removed")
 
 
 class RegistryContainers:
