@@ -113,10 +113,3 @@ int helper_attach(int program_fd, int file_fd, uint64_t file_offset, uint64_t co
 
 	return ask(&request, fds, HELPER_FDS);
 }
-
-int helper_measure(void)
-{
-	struct helper_request request = {.act = HELPER_MEASURE};
-
-	return ask(&request, NULL, 0);
-}

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Three acts need rights that the agent gives up once it counts: opening the program of another
- * user's process, attaching a probe, switching on the kernel's run time statistics. A helper
- * process that keeps those rights does them on request (control/helper_process.h); it is asked only
- * where the kernel has refused the caller itself. One thread: the agent's main one.
+ * Two acts need rights that the agent gives up once it counts: opening the program of another
+ * user's process, and attaching a probe. A helper process that keeps those rights does them on
+ * request (control/helper_process.h); it is asked only where the kernel has refused the caller
+ * itself. One thread: the agent's main one.
  */
 #ifndef PULLTAP_BASE_HELPER_H
 #define PULLTAP_BASE_HELPER_H
@@ -26,11 +26,10 @@ bool helper_may(int rc);
  */
 must_check int helper_open_program(pid_t pid);
 must_check int helper_attach(int program_fd, int file_fd, uint64_t file_offset, uint64_t cookie);
-must_check int helper_measure(void); /* statistics are on until the descriptor is closed */
 
 /* What goes through the socket, one packet each way. */
 
-enum helper_act { HELPER_OPEN_PROGRAM, HELPER_ATTACH, HELPER_MEASURE };
+enum helper_act { HELPER_OPEN_PROGRAM, HELPER_ATTACH };
 
 #define HELPER_FDS 2
 

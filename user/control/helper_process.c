@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "control/helper_process.h"
 
-#include <bpf/bpf.h>
 #include <errno.h>
 #include <fcntl.h>
 
@@ -21,8 +20,6 @@ static int open_program(pid_t pid)
 
 static int act(const struct helper_request *request, const int *fds, unsigned int fds_count)
 {
-	int fd;
-
 	switch (request->act) {
 	case HELPER_OPEN_PROGRAM:
 		return open_program(request->pid);
@@ -30,9 +27,6 @@ static int act(const struct helper_request *request, const int *fds, unsigned in
 		if (fds_count != HELPER_FDS)
 			return -EINVAL;
 		return uprobe_attach(fds[0], fds[1], request->file_offset, request->cookie);
-	case HELPER_MEASURE:
-		fd = bpf_enable_stats(BPF_STATS_RUN_TIME);
-		return fd < 0 ? -errno : fd;
 	default:
 		return -EINVAL;
 	}

@@ -60,7 +60,7 @@ static const int agent_bpf[] = {
 	BPF_LINK_DETACH,
 };
 
-static const int helper_bpf[] = {BPF_LINK_CREATE, BPF_ENABLE_STATS};
+static const int helper_bpf[] = {BPF_LINK_CREATE};
 
 static const int agent_sockets[] = {AF_UNIX, AF_INET, AF_INET6, AF_NETLINK};
 static const int agent_ioctls[] = {FIONBIO, FIONREAD, TCGETS};
