@@ -278,7 +278,33 @@ def link_pins(agent):
     return sorted(name for name in os.listdir(agent.bpffs + "/link") if name.startswith("site_"))
 
 
-@pytest.mark.parametrize("damage", ["gone", "foreign", "entry"])
+def take_breakpoints_out(agent, registry):
+    """Puts the file's own bytes back into the text of the registry, as if the kernel had never
+    put its breakpoints there."""
+    sites = [entry["value"] for entry in dump_map(agent.bpffs + "/sites") if entry["value"]["hook"]]
+    with open(f"/proc/{registry.pid}/maps") as maps, open(registry.binary, "rb") as file, \
+            open(f"/proc/{registry.pid}/mem", "r+b", buffering=0) as memory:
+        text = [line.split() for line in maps if "r-xp" in line and str(registry.binary) in line]
+        for site in sites:
+            for place, _, offset, *_ in text:
+                start, end = (int(number, 16) for number in place.split("-"))
+                at = start + site["file_offset"] - int(offset, 16)
+                if start <= at < end:
+                    file.seek(site["file_offset"])
+                    memory.seek(at)
+                    was = memory.read(1)
+                    memory.seek(at)
+                    memory.write(file.read(1))
+                    memory.seek(at)
+                    assert memory.read(1) != was
+    return len(sites)
+
+
+SAID = {"gone": "a probe is gone", "foreign": "a probe is not ours", "entry": "a probe is not ours",
+        "text": "a probe does not fire"}
+
+
+@pytest.mark.parametrize("damage", SAID)
 def test_probe_that_is_not_ours_is_attached_anew_by_the_next_agent(keep, database, damage):
     """Pins survive, but what is behind them? Silence here would be silence for good."""
     registry = keep(Registry()).start()
@@ -290,6 +316,8 @@ def test_probe_that_is_not_ours_is_attached_anew_by_the_next_agent(keep, databas
     if damage == "entry":  # as if by a hand: what the probes jump through is gone
         for name in os.listdir(agent.bpffs + "/entry"):
             os.unlink(f"{agent.bpffs}/entry/{name}")
+    elif damage == "text":
+        assert take_breakpoints_out(agent, registry) == 2
     else:
         for pin in pins:
             os.unlink(f"{agent.bpffs}/link/{pin}")
@@ -297,8 +325,7 @@ def test_probe_that_is_not_ours_is_attached_anew_by_the_next_agent(keep, databas
                 os.rename(f"{agent.bpffs}/link/exec_watch", f"{agent.bpffs}/link/{pin}") \
                     if pin == pins[0] else None
     agent.start()
-    said = "a probe is gone" if damage == "gone" else "a probe is not ours"
-    assert said in agent.log() and len(agent.events("target attached")) == 1
+    assert SAID[damage] in agent.log() and len(agent.events("target attached")) == 1
     assert link_pins(agent) == pins
     since = registry.mark()
     with pulling(registry, names, 1) as clients:

@@ -2,10 +2,12 @@
 #include "attach/follow.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 
+#include "attach/replaced.h"
 #include "attach/sites.h"
 #include "base/log.h"
 #include "discover/catalog.h"
@@ -22,6 +24,7 @@
 struct follow {
 	struct kernel *kernel;
 	struct catalog *catalog;
+	struct replaced *replaced;
 	int proc;
 	bool discover;
 	const char *registry;
@@ -55,6 +58,7 @@ void follow_free(struct follow **follow)
 	if (!f)
 		return;
 	catalog_free(&f->catalog);
+	replaced_free(&f->replaced);
 	if (f->proc >= 0)
 		close(f->proc);
 	free(f->targets);
@@ -93,6 +97,7 @@ int follow_new(struct follow **ret, struct kernel *kernel, const struct follow_o
 		return -EINVAL;
 	}
 	rc = catalog_new(&follow->catalog);
+	rc = rc ?: replaced_new(&follow->replaced);
 	rc = rc ?: process_open_proc("/proc", &follow->proc);
 	if (rc)
 		return rc;
@@ -172,18 +177,19 @@ static void mark_run(struct follow *follow, pid_t pid, const struct binary *bina
 {
 	struct pt_site site;
 
-	remember(follow, pid, binary);
+	if (pid) /* else nobody runs it yet */
+		remember(follow, pid, binary);
 	for (uint32_t i = 0; i < PT_SITES; i++)
 		if (sites_read(follow->kernel, i, &site) && site.device == binary->device &&
 		    site.inode == binary->inode)
 			follow->last_run[i] = now_s();
 }
 
-static int attach_process(struct follow *follow, const struct process *process,
-			  const struct binary *binary, const char *registry)
+/* fd: of the binary. process->pid is 0 for a file that nobody runs yet. */
+static int attach_file(struct follow *follow, const struct process *process,
+		       const struct binary *binary, int fd, const char *registry)
 {
 	char exe[512], refusal[400];
-	_cleanup_close_ int fd = -1;
 	int rc;
 
 	log_quote(exe, sizeof(exe), process->exe);
@@ -194,9 +200,6 @@ static int attach_process(struct follow *follow, const struct process *process,
 				 log_quote(refusal, sizeof(refusal), binary->refusal));
 		return 0;
 	}
-	rc = process_open_binary(follow->proc, process->pid, &fd);
-	if (rc)
-		return rc == -ENOENT || rc == -ESRCH ? 0 : rc;
 	rc = sites_attach(follow->kernel, binary, fd, registry,
 			  follow->is_off(follow->context, registry) ? PT_SITE_OFF_FLAG : 0);
 	if (rc < 0) {
@@ -210,10 +213,54 @@ static int attach_process(struct follow *follow, const struct process *process,
 			 "registry=%s exe=%s pid=%d", registry, exe, process->pid);
 		return 0;
 	}
+	mark_run(follow, process->pid, binary);
 	log_info("target attached", "registry=%s exe=%s pid=%d kind=%s go=%s sites=%d", registry,
 		 exe, process->pid, binary->registry_kind[0] ? binary->registry_kind : "named",
 		 binary->go_version[0] ? binary->go_version : "unknown", rc);
 	return 1;
+}
+
+static int attach_process(struct follow *follow, const struct process *process,
+			  const struct binary *binary, const char *registry)
+{
+	_cleanup_close_ int fd = -1;
+	int rc = process_open_binary(follow->proc, process->pid, &fd);
+
+	if (rc)
+		return rc == -ENOENT || rc == -ESRCH ? 0 : rc;
+	return attach_file(follow, process, binary, fd, registry);
+}
+
+/* A file that lies where a registry was started from, and may be started any moment. */
+static int attach_replaced(struct follow *follow, const char *path)
+{
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	struct process process = {};
+	struct binary binary;
+	const char *registry;
+
+	if (fd < 0 || file_identity_read(fd, &process.file) || binary_inspect(fd, &binary))
+		return 0; /* what it is will be seen at its start */
+	snprintf(process.exe, sizeof(process.exe), "%s", path);
+	registry = registry_of(follow, &process, &binary);
+	if (!registry || *follow->kernel->off || sites_has(follow->kernel, &binary))
+		return 0;
+	return attach_file(follow, &process, &binary, fd, registry);
+}
+
+int follow_fd(const struct follow *follow)
+{
+	return replaced_fd(follow->replaced);
+}
+
+int follow_replaced(struct follow *follow)
+{
+	const char *path;
+	int attached = 0;
+
+	while ((path = replaced_next(follow->replaced)))
+		attached += attach_replaced(follow, path);
+	return attached;
 }
 
 int follow_process(struct follow *follow, pid_t pid)
@@ -242,11 +289,11 @@ int follow_process(struct follow *follow, pid_t pid)
 		return 0;
 	if (*follow->kernel->off || sites_has(follow->kernel, &binary)) {
 		mark_run(follow, pid, &binary);
-		return 0;
+		rc = 0;
+	} else {
+		rc = attach_process(follow, &process, &binary, registry);
 	}
-	rc = attach_process(follow, &process, &binary, registry);
-	if (rc > 0)
-		mark_run(follow, pid, &binary);
+	replaced_watch(follow->replaced, &process);
 	return rc;
 }
 

@@ -49,6 +49,13 @@ must_check int follow_process(struct follow *follow, pid_t pid);
 unsigned int follow_runners(const struct follow *follow, uint64_t device, uint64_t inode,
 			    pid_t *pids, unsigned int max);
 
+/*
+ * Readable when a file was put where a registry had been started from; follow_replaced() probes
+ * it before it is started. Returns how many were probed.
+ */
+int follow_fd(const struct follow *follow);
+int follow_replaced(struct follow *follow);
+
 /* Detaches sites of files that are deleted and run by nobody. Returns how many binaries. */
 must_check int follow_retire(struct follow *follow);
 

@@ -154,7 +154,6 @@ void sites_unlink(const struct kernel *kernel)
 
 int sites_prove(const struct kernel *kernel)
 {
-	char path[PATH_MAX];
 	int missing = 0;
 
 	for (uint32_t i = 0; i < PT_SITES; i++) {
@@ -162,11 +161,10 @@ int sites_prove(const struct kernel *kernel)
 		enum site_probe probe = sites_probe(kernel, i);
 		bool wanted = site->hook && !site->off && !*kernel->off;
 
-		if (wanted ? probe == SITE_PROBE_OURS : probe == SITE_PROBE_GONE)
+		if (probe == SITE_PROBE_OURS && site->hook && !*kernel->off)
 			continue;
-		link_path(kernel, i, path);
-		if (probe != SITE_PROBE_GONE && unlink(path) && errno != ENOENT)
-			return -errno;
+		if (probe != SITE_PROBE_GONE)
+			sites_unlink_one(kernel, i);
 		if (!wanted)
 			continue;
 		log_warn(probe == SITE_PROBE_GONE ? "a probe is gone" : "a probe is not ours",
@@ -182,20 +180,17 @@ int sites_prove(const struct kernel *kernel)
 static int detach_slots(struct kernel *kernel, const bool marked[PT_SITES])
 {
 	bool any = false;
-	char path[PATH_MAX];
 	int rc = 0;
 
 	for (uint32_t i = 0; i < PT_SITES; i++) {
 		if (!marked[i])
 			continue;
 		any = true;
-		link_path(kernel, i, path);
-		if (unlink(path) && errno != ENOENT)
-			rc = -errno;
+		sites_unlink_one(kernel, i);
 	}
 	/* hits that run now still need their slots: wait before these are emptied */
 	if (any)
-		rc = rc ?: kernel_grace(kernel);
+		rc = kernel_grace(kernel);
 	for (uint32_t i = 0; !rc && i < PT_SITES; i++) {
 		struct pt_site gone = off_site_gone(kernel, i);
 
@@ -244,9 +239,7 @@ static int attach(struct kernel *kernel, uint32_t index, int binary_fd)
 	char path[PATH_MAX];
 
 	/* whatever lies there: a link that is not ours, or to an entry that is no more */
-	link_path(kernel, index, path);
-	if (unlink(path) && errno != ENOENT)
-		return -errno;
+	sites_unlink_one(kernel, index);
 	/* from here on a former probe of this slot, whose removal may take a while, counts nothing
 	 */
 	__atomic_store_n(&site->attach, (uint32_t)number, __ATOMIC_SEQ_CST);
@@ -254,6 +247,7 @@ static int attach(struct kernel *kernel, uint32_t index, int binary_fd)
 			     cookie_of(kernel, index));
 	if (link < 0)
 		return link;
+	link_path(kernel, index, path);
 	if (bpf_obj_pin(link, path))
 		return -errno;
 	/* switched off meanwhile, by somebody who could not see this link yet */

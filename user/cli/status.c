@@ -44,6 +44,13 @@ static json_t *agent_json(const struct options *options, const struct kernel *ke
 	return agent;
 }
 
+static const char *probe_name(enum site_probe probe)
+{
+	if (probe == SITE_PROBE_OURS)
+		return "ours";
+	return probe == SITE_PROBE_GONE ? "gone" : "foreign";
+}
+
 static json_t *sites_json(const struct kernel *kernel)
 {
 	json_t *sites = json_array();
@@ -56,12 +63,13 @@ static json_t *sites_json(const struct kernel *kernel)
 			continue;
 		sites_registry(kernel, site.registry, &registry);
 		json_array_append_new(
-			sites, json_pack("{s:s, s:s, s:I, s:I, s:I, s:b, s:o, s:I}", "registry",
-					 registry.name, "symbol", site.symbol, "inode",
+			sites, json_pack("{s:s, s:s, s:I, s:I, s:I, s:b, s:o, s:I, s:s}",
+					 "registry", registry.name, "symbol", site.symbol, "inode",
 					 (json_int_t)site.inode, "hits", (json_int_t)site.hits,
 					 "layout_failures", (json_int_t)site.layout_failures, "off",
 					 site.off, "off_reasons", status_site_reasons(site.off),
-					 "file_offset", (json_int_t)site.file_offset));
+					 "file_offset", (json_int_t)site.file_offset, "probe",
+					 probe_name(sites_probe(kernel, i))));
 	}
 	return sites;
 }
@@ -110,10 +118,11 @@ json_t *status_gather(const struct options *options, const struct kernel *kernel
 	uint32_t off = *kernel->off;
 	json_t *root;
 
-	root = json_pack("{s:o, s:b, s:I, s:o, s:o, s:o, s:o}", "agent",
-			 agent_json(options, kernel), "counting", !off, "off_mask", (json_int_t)off,
-			 "switch", status_switch_json(kernel), "sites", sites_json(kernel),
-			 "programs", programs_json(kernel), "window", window_json(kernel));
+	root = json_pack("{s:o, s:b, s:b, s:I, s:o, s:o, s:o, s:o}", "agent",
+			 agent_json(options, kernel), "counting", !off, "entered",
+			 kernel_counts_here(kernel), "off_mask", (json_int_t)off, "switch",
+			 status_switch_json(kernel), "sites", sites_json(kernel), "programs",
+			 programs_json(kernel), "window", window_json(kernel));
 	if (root && json_object_set_new(root, "trouble", trouble_find(root))) {
 		json_decref(root);
 		return NULL;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 
 #include "cli/status.h"
@@ -81,10 +82,15 @@ static void print_kernel(const json_t *root)
 	size_t i;
 
 	json_array_foreach(json_object_get(root, "sites"), i, entry)
+	{
+		const char *probe = json_string_value(json_object_get(entry, "probe")) ?: "";
+		const char *state = strcmp(probe, "ours") ? "  NOT PROBED NOW" : "";
+
 		printf("%-10s %12" JSON_INTEGER_FORMAT " hits  %s  %s%s\n", i ? "" : "probes",
 		       number(entry, "hits"), json_string_value(json_object_get(entry, "registry")),
 		       json_string_value(json_object_get(entry, "symbol")),
-		       json_is_true(json_object_get(entry, "off")) ? "  OFF" : "");
+		       json_is_true(json_object_get(entry, "off")) ? "  OFF" : state);
+	}
 	if (!json_array_size(json_object_get(root, "sites")))
 		puts("probes     none: no registry was found; see pulltap doctor");
 	json_array_foreach(json_object_get(root, "programs"), i,

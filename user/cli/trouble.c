@@ -116,6 +116,34 @@ static void find_shipping(const json_t *agent, json_t *found)
 			    "the database takes no windows (%s): %s", state, said ?: "");
 }
 
+/* What is pinned looks alive, whether or not a probe is behind it. */
+static void find_probes(const json_t *status, json_t *found)
+{
+	const json_t *site;
+	size_t i;
+
+	if (!json_is_true(json_object_get(status, "counting")))
+		return;
+	if (json_is_false(json_object_get(status, "entered")))
+		trouble_add(found,
+			    "start `pulltap run`: it puts its programs behind the probes again",
+			    "nothing is counted: no program of this set stands behind the probes");
+	json_array_foreach(json_object_get(status, "sites"), i, site)
+	{
+		const char *probe = json_string_value(json_object_get(site, "probe")) ?: "";
+
+		/* one that is gone is attached again as soon as its file runs */
+		if (!strcmp(probe, "foreign"))
+			trouble_add(
+				found,
+				"a running agent attaches it anew within half a minute; else start "
+				"`pulltap run`",
+				"what is pinned as a probe of %s is none: %s",
+				json_string_value(json_object_get(site, "registry")) ?: "",
+				json_string_value(json_object_get(site, "symbol")) ?: "");
+	}
+}
+
 json_t *trouble_find(const json_t *status)
 {
 	const json_t *agent = json_object_get(status, "agent");
@@ -125,6 +153,7 @@ json_t *trouble_find(const json_t *status)
 		return NULL;
 	find_imbalance(agent, found);
 	find_losses(status, found);
+	find_probes(status, found);
 	trouble_truths(status, found);
 	trouble_switch(status, found);
 	if (json_object_get(json_object_get(status, "window"), "error"))

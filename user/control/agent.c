@@ -233,7 +233,8 @@ static int open_follow(struct agent *agent)
 	agent->events = ring_buffer__new(agent->kernel->events_fd, on_event, agent, NULL);
 	if (!agent->events)
 		return -errno;
-	return watch_fd(agent, ring_buffer__epoll_fd(agent->events));
+	rc = watch_fd(agent, ring_buffer__epoll_fd(agent->events));
+	return rc ?: watch_fd(agent, follow_fd(agent->follow));
 }
 
 /* Everything that needs rights happens here, with one thread; see privileges.h. */
@@ -472,6 +473,8 @@ static void loop(struct agent *agent)
 				on_helper_end(agent);
 			else if (fd == switch_fd(agent->switchboard))
 				on_switch(agent);
+			else if (fd == follow_fd(agent->follow))
+				follow_replaced(agent->follow);
 			else if (ring_buffer__consume(agent->events) < 0)
 				agent->rescan = true;
 		}

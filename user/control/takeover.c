@@ -12,6 +12,7 @@
 #include "attach/hurry.h"
 #include "attach/off.h"
 #include "attach/sites.h"
+#include "attach/text.h"
 #include "base/log.h"
 
 static void name_owner(const char *bpffs)
@@ -216,6 +217,9 @@ static int put_to_use(struct kernel *kernel)
 
 	rc = rc ?: kernel_count_here(kernel);
 	rc = rc ?: sites_prove(kernel);
+	if (rc < 0)
+		return rc;
+	rc = text_prove(kernel, "/proc");
 	return rc < 0 ? rc : 0;
 }
 

@@ -52,6 +52,28 @@ static void assert_one(json_t *status, const char *expected)
 	json_decref(status);
 }
 
+static void probe_that_is_none_is_trouble_and_one_that_waits_is_not(void **state)
+{
+	json_t *status = status_of(), *site = json_array_get(at(status, "sites"), 0), *found;
+
+	(void)state;
+	json_object_set_new(site, "probe", json_string("gone"));
+	found = trouble_find(status);
+	assert_int_equal(json_array_size(found), 0);
+	json_decref(found);
+	json_object_set_new(site, "probe", json_string("foreign"));
+	assert_one(status, "what is pinned as a probe of hub is none");
+}
+
+static void entry_that_leads_nowhere_is_trouble(void **state)
+{
+	json_t *status = status_of();
+
+	(void)state;
+	json_object_set_new(status, "entered", json_false());
+	assert_one(status, "no program of this set");
+}
+
 static void healthy_status_has_none(void **state)
 {
 	json_t *status = status_of(), *found = trouble_find(status);
@@ -152,6 +174,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(healthy_status_has_none),
+		cmocka_unit_test(probe_that_is_none_is_trouble_and_one_that_waits_is_not),
+		cmocka_unit_test(entry_that_leads_nowhere_is_trouble),
 		cmocka_unit_test(each_fault_alone_is_found),
 		cmocka_unit_test(database_that_restarts_is_no_news_and_one_that_stays_away_is),
 		cmocka_unit_test(worst_comes_first),
