@@ -18,6 +18,7 @@ TEST="$DEMO libcmocka-dev libclang-rt-14-dev python3-pytest python3-yaml golang-
 	caddy git iproute2 mount redis-server faketime debootstrap strace systemd nginx"
 # The Go servers of many versions are npm packages; an npm that is there is as good as Debian's.
 command -v npm >/dev/null || TEST="$TEST npm"
+command -v kubectl >/dev/null || TEST="$TEST kubernetes-client"
 TEST_OPTIONAL="$DEMO_OPTIONAL wrk"
 DAEMONS='docker.service docker.socket containerd.service docker-registry.service nginx.service caddy.service
 	apache2.service postgresql.service podman.service podman.socket

@@ -5,6 +5,7 @@ or a missing value fails here. No cluster is needed, and none is tried.
 """
 import json
 import os
+import shutil
 
 import pytest
 import yaml
@@ -42,7 +43,21 @@ def types():
 
 
 def render(kubectl, name):
-    return list(yaml.safe_load_all(run([kubectl, "kustomize", os.path.join(K8S, name)]).stdout))
+    """Debian 12's kubectl (1.20) knows a folder of resources by its older name alone."""
+    with proc.Folder("pulltap-k8s-") as folder:
+        shutil.copytree(K8S, folder / "k8s")
+        path = os.path.join(folder / "k8s", name)
+        done = run([kubectl, "kustomize", path], check=False)
+        if "must be a file" in done.stderr:
+            with open(os.path.join(path, "kustomization.yaml"), "r+") as file:
+                text = file.read().replace("resources:\n  - ../base", "bases:\n  - ../base")
+                file.seek(0)
+                file.truncate()
+                file.write(text)
+            done = run([kubectl, "kustomize", path])
+    if done.returncode:
+        raise Failed(done.stdout + done.stderr)
+    return list(yaml.safe_load_all(done.stdout))
 
 
 def of_kind(objects, kind):
