@@ -108,6 +108,9 @@ def test_off_without_an_agent_removes_the_probes_and_lasts(keep, registry, datab
     agent.stop()
     assert pulls(database) == 3 + 2
     assert gaps(database) == {"switched off: operator (root)": None}
+    told = pulltap("doctor", "--state-dir", agent.state, "--bpffs", agent.bpffs, "--database",
+                   database.conninfo(), check=False).stdout
+    assert ": switched off: operator (root) for " in told
 
 
 def test_bit_that_nobody_saw_is_recorded_by_the_next_agent(keep, registry, database):

@@ -83,12 +83,14 @@ static const struct question {
 	},
 	{
 		.check = "gaps",
-		.sql = "select format('%s: nobody watched for %s in %s gaps, last until %s "
-		       "UTC', " NODE ", date_trunc('second', sum(duration)), count(*), " UTC(
+		.sql = "select format('%s: %s for %s in %s gaps, last until %s UTC', " NODE
+		       ", reason, date_trunc('second', sum(duration)), count(*), " UTC(
 			       "max(gap_end)") "), '' "
 					       "from pulltap.gaps" SINCE(
-						       "gap_end") "group by node order by node",
-		.advice = "pulltap.gaps has each: probes were removed, or a window never arrived",
+						       "gap_end") "group by node, reason order by "
+								  "1",
+		.advice = "pulltap.gaps has each: switched off, probes removed, or a window that "
+			  "never arrived",
 		.verdict = VERDICT_NOTE,
 	},
 };
