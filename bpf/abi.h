@@ -160,7 +160,9 @@ struct pt_slot {
 	__u32 off_mask; /* enum pt_off: who had counting switched off during this window */
 	__u64 entry_lost_start; /* what the entry programs had lost when the window began */
 	__u64 entry_lost_end; /* and when it ended; all ones while it is in use */
-	__u64 spare[4];
+	__u64 before_sequence; /* the stream's window before; 0: nobody knows */
+	__u64 before_boot_ns; /* and when it ended */
+	__u64 spare[2];
 };
 
 /* A time in CLOCK_BOOTTIME nanoseconds; since_ns == 0: none. */

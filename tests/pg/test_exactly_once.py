@@ -219,7 +219,7 @@ def test_calls_without_a_claim_are_refused(db, tool):
 # A window for which every statement of the store is sent, and each of them fails once.
 
 STATEMENTS = ["set", "prepare:schema_number", "schema_number", "prepare:claim_window", "maintain",
-              "intern_tags", "intern_manifests", "begin", "claim_window", "apply_tags",
+              "intern_tags", "intern_manifests", "clock", "begin", "claim_window", "apply_tags",
               "apply_manifests", "apply_days", "apply_versions", "apply_rejected", "commit"]
 
 

@@ -94,6 +94,8 @@ static json_t *write_window(struct context *context, const json_t *command)
 	header.sequence = (uint64_t)number(command, "sequence", 0);
 	if (!header.sequence)
 		header.sequence = spool_sequence(context->spool) + 1;
+	header.pause_us = number(command, "pause_us", WINDOW_PAUSE_UNKNOWN);
+	header.before = (uint64_t)number(command, "before", 0);
 	header.start_us = number(command, "start_us", 0);
 	header.end_us = number(command, "end_us", 0);
 	for (i = 0; i < LEDGER_COUNT; i++)

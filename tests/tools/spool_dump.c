@@ -51,11 +51,12 @@ static void print_header(const struct window_header *header, size_t records)
 			json_object_set_new(ledger, ledger_fields[i].name,
 					    json_integer((json_int_t)header->ledger[i]));
 	}
-	object = json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:o}", "agent", agent, "sequence",
-			   (json_int_t)header->sequence, "start_us", (json_int_t)header->start_us,
-			   "end_us", (json_int_t)header->end_us, "merged",
-			   (json_int_t)header->merged, "records", (json_int_t)records, "ledger",
-			   ledger);
+	object = json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "agent", agent,
+			   "sequence", (json_int_t)header->sequence, "start_us",
+			   (json_int_t)header->start_us, "end_us", (json_int_t)header->end_us,
+			   "before", (json_int_t)header->before, "pause_us",
+			   (json_int_t)header->pause_us, "merged", (json_int_t)header->merged,
+			   "records", (json_int_t)records, "ledger", ledger);
 	print_line(object);
 }
 

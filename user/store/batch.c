@@ -18,6 +18,7 @@
 struct gather {
 	struct batch *batch;
 	const struct id_cache *cache;
+	const struct batch_clock *clock;
 	uint32_t *tag_slots, *manifest_slots;
 	uint32_t mask;
 };
@@ -40,6 +41,13 @@ int64_t batch_time(int64_t unix_us)
 	if (unix_us < TIME_MIN)
 		return TIME_MIN;
 	return unix_us > TIME_MAX ? TIME_MAX : unix_us;
+}
+
+int64_t batch_dated(const struct batch_clock *clock, int64_t unix_us)
+{
+	int64_t moved = batch_time(batch_time(unix_us) - clock->back_us);
+
+	return moved < clock->latest_us ? moved : clock->latest_us;
 }
 
 void batch_forget_versions(struct batch *batch)
@@ -279,7 +287,7 @@ static int add_record(struct gather *gather, struct window_record *record)
 	struct digest digest;
 	int err = 0;
 
-	record->last_us = batch_time(record->last_us);
+	record->last_us = batch_dated(gather->clock, record->last_us);
 	if (record->op == PT_OP_OFF)
 		return add_off(batch, record);
 	if (reason)
@@ -311,12 +319,13 @@ static int add_record(struct gather *gather, struct window_record *record)
 	return 0;
 }
 
-int batch_new(struct batch **ret, struct spool_reader *reader, const struct id_cache *cache)
+int batch_new(struct batch **ret, struct spool_reader *reader, const struct id_cache *cache,
+	      const struct batch_clock *clock)
 {
 	_cleanup_(batch_free) struct batch *batch = calloc(1, sizeof(*batch));
 	_cleanup_free_ uint32_t *tag_slots = NULL, *manifest_slots = NULL;
 	size_t records = spool_reader_count(reader);
-	struct gather gather = {.batch = batch, .cache = cache};
+	struct gather gather = {.batch = batch, .cache = cache, .clock = clock};
 	struct window_record record;
 	uint64_t slots = 64;
 	int err;

@@ -102,9 +102,15 @@ struct batch {
 	struct batch_offs offs;
 };
 
+/* How a window's times become the database's: moved back, and none later than that. */
+struct batch_clock {
+	int64_t back_us;
+	int64_t latest_us;
+};
+
 /* Reads all records. -ENOMEM is the only error. */
 must_check int batch_new(struct batch **ret, struct spool_reader *reader,
-			 const struct id_cache *cache);
+			 const struct id_cache *cache, const struct batch_clock *clock);
 void batch_free(struct batch **batch);
 
 /* Sets an entry aside that the database refused. */
@@ -123,5 +129,7 @@ void batch_forget_versions(struct batch *batch);
 
 /* A time that PostgreSQL can hold: clocks that were never set are brought into its range. */
 int64_t batch_time(int64_t unix_us);
+/* The same by the database's clock. */
+int64_t batch_dated(const struct batch_clock *clock, int64_t unix_us);
 
 #endif

@@ -15,6 +15,10 @@
 #define DEFAULT_CACHE_ENTRIES 131072
 /* A counter of one window above this is nonsense and must not overflow a sum. */
 #define COUNTER_MAX (1ull << 52)
+/* Clocks that agree this well need no words. */
+#define AHEAD_US 1000000
+/* Of a window's counters, the one that no kernel counts. */
+#define TIME_AHEAD "time_ahead_ms"
 
 static const struct {
 	const char *name;
@@ -24,7 +28,9 @@ static const struct {
 	{"maintain", "select pulltap.maintain()"},
 	{STORE_INTERN_TAGS, "select pulltap.intern_tags($1, $2, $3, $4)"},
 	{STORE_INTERN_MANIFESTS, "select pulltap.intern_manifests($1, $2, $3, $4, $5)"},
-	{STORE_CLAIM, "select pulltap.claim_window($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"},
+	{STORE_CLOCK, "select (extract(epoch from clock_timestamp()) * 1000000)::bigint"},
+	{STORE_CLAIM,
+	 "select pulltap.claim_window($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"},
 	{STORE_TAGS, "select pulltap.apply_tags($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, "
 		     "$13, $14, $15, $16, $17, $18)"},
 	{STORE_MANIFESTS, "select pulltap.apply_manifests($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, "
@@ -241,29 +247,78 @@ static int64_t counter(uint64_t value)
 	return (int64_t)(value > COUNTER_MAX ? COUNTER_MAX : value);
 }
 
+/*
+ * A node's clock may be ahead of the database's, where a pull of tomorrow would stand for a day. A
+ * window that ends in the database's future is moved back as a whole, so that it ends now.
+ */
+static int ask_clock(struct store *store, const struct window_header *header,
+		     struct batch_clock *ret)
+{
+	_cleanup_pgresult_ PGresult *result = NULL;
+	uint64_t wire, suppressed;
+	int err;
+
+	pg_params_reset(&store->params);
+	err = pg_call(store->pg, STORE_CLOCK, &store->params, &result);
+	if (err)
+		return err;
+	if (PQntuples(result) != 1 || PQgetlength(result, 0, 0) != sizeof(wire))
+		return -EIO;
+	memcpy(&wire, PQgetvalue(result, 0, 0), sizeof(wire));
+	ret->latest_us = batch_time((int64_t)be64toh(wire));
+	ret->back_us = batch_time(header->end_us) - ret->latest_us;
+	if (ret->back_us < 0)
+		ret->back_us = 0;
+	if (ret->back_us > AHEAD_US && log_gate_open(&store->clock_gate, 60, &suppressed))
+		log_warn("this node's clock is ahead of the database's, dates are moved back",
+			 "ahead_ms=%lld windows_not_logged=%llu", (long long)(ret->back_us / 1000),
+			 (unsigned long long)suppressed);
+	return 0;
+}
+
+/* Every counter of the kernel's, and what was done to the times. */
+static void add_counters(struct pg_params *params, const struct window_header *header,
+			 const struct batch_clock *clock)
+{
+	struct pg_array *names = pg_param_array(params, PG_TEXT);
+	struct pg_array *values = pg_param_array(params, PG_INT8);
+
+	for (int i = 0; i < LEDGER_COUNT; i++) {
+		pg_array_bytes(names, ledger_fields[i].name, strlen(ledger_fields[i].name));
+		pg_array_int(values, counter(header->ledger[i]));
+	}
+	pg_array_bytes(names, TIME_AHEAD, strlen(TIME_AHEAD));
+	pg_array_int(values, (clock->back_us + 999) / 1000);
+}
+
+static void add_known(struct pg_params *params, uint64_t value, bool known)
+{
+	if (known)
+		pg_param_int8(params, counter(value));
+	else
+		pg_param_bytes(params, NULL, 0);
+}
+
 /* 1 claimed, 0 the ledger had it, -errno. */
-static int claim(struct store *store, const struct window_header *header, uint64_t rows)
+static int claim(struct store *store, const struct window_header *header,
+		 const struct batch_clock *clock, uint64_t rows)
 {
 	_cleanup_pgresult_ PGresult *result = NULL;
 	struct pg_params *params = &store->params;
-	struct pg_array *names, *values;
-	int i, err;
+	int err;
 
 	pg_params_reset(params);
 	pg_param_bytes(params, header->agent, sizeof(header->agent));
 	pg_param_int8(params, (int64_t)header->sequence);
 	pg_param_bytes(params, store->node, (int)strlen(store->node));
 	pg_param_bytes(params, store->version, (int)strlen(store->version));
-	pg_param_time(params, batch_time(header->start_us));
-	pg_param_time(params, batch_time(header->end_us));
+	pg_param_time(params, batch_dated(clock, header->start_us));
+	pg_param_time(params, batch_dated(clock, header->end_us));
 	pg_param_int4(params, header->merged > INT32_MAX ? INT32_MAX : (int32_t)header->merged);
 	pg_param_int8(params, counter(rows));
-	names = pg_param_array(params, PG_TEXT);
-	values = pg_param_array(params, PG_INT8);
-	for (i = 0; i < LEDGER_COUNT; i++) {
-		pg_array_bytes(names, ledger_fields[i].name, strlen(ledger_fields[i].name));
-		pg_array_int(values, counter(header->ledger[i]));
-	}
+	add_counters(params, header, clock);
+	add_known(params, header->before, header->before != 0);
+	add_known(params, (uint64_t)header->pause_us / 1000, header->pause_us >= 0);
 	err = pg_call(store->pg, STORE_CLAIM, params, &result);
 	if (err)
 		return err;
@@ -272,14 +327,15 @@ static int claim(struct store *store, const struct window_header *header, uint64
 }
 
 static enum store_result transact(struct store *store, const struct batch *batch,
-				  const struct window_header *header, uint64_t rows)
+				  const struct window_header *header,
+				  const struct batch_clock *clock, uint64_t rows)
 {
 	int claimed, err;
 
 	err = pg_command(store->pg, "begin");
 	if (err)
 		return failed(store);
-	claimed = claim(store, header, rows);
+	claimed = claim(store, header, clock, rows);
 	if (claimed == 0) {
 		rollback(store);
 		return STORE_DUPLICATE;
@@ -303,6 +359,7 @@ static enum store_result apply(struct store *store, struct spool_reader *reader,
 	const struct window_header *header = spool_reader_header(reader);
 	unsigned int refused = 0;
 	enum store_result result = STORE_RETRY;
+	struct batch_clock clock;
 	char state[6], text[256];
 	unsigned int attempt;
 
@@ -312,11 +369,13 @@ static enum store_result apply(struct store *store, struct spool_reader *reader,
 		result = connect_store(store);
 		if (result != STORE_ACCEPTED)
 			return result;
-		if (batch_new(&batch, reader, store->cache)) {
+		if (ask_clock(store, header, &clock))
+			return failed(store);
+		if (batch_new(&batch, reader, store->cache, &clock)) {
 			snprintf(store->error, sizeof(store->error), "apply: out of memory");
 			return STORE_RETRY;
 		}
-		if (store_intern(store, batch, batch_time(header->start_us)))
+		if (store_intern(store, batch, batch_dated(&clock, header->start_us)))
 			return failed(store);
 		if (batch_sort(batch)) {
 			snprintf(store->error, sizeof(store->error), "apply: out of memory");
@@ -324,7 +383,7 @@ static enum store_result apply(struct store *store, struct spool_reader *reader,
 		}
 		if (refused > 1)
 			batch_forget_versions(batch);
-		result = transact(store, batch, header, spool_reader_count(reader));
+		result = transact(store, batch, header, &clock, spool_reader_count(reader));
 		if (result == STORE_ACCEPTED) {
 			*ret_rejected = batch->rejects.count;
 			if (store->chunk < STORE_CHUNK_MAX)

@@ -33,7 +33,7 @@ struct store {
 	char error[600];
 	uint32_t chunk;
 	int64_t maintained_day; /* when pulltap.maintain() last ran */
-	struct log_gate reject_gate;
+	struct log_gate reject_gate, clock_gate;
 	pthread_mutex_t lock; /* guards stats */
 	struct store_stats stats;
 };
@@ -49,6 +49,7 @@ must_check int store_send(struct store *store, const struct batch *batch,
 			  const struct window_header *header);
 
 /* Names of the prepared statements; their SQL is in store.c. */
+#define STORE_CLOCK "clock"
 #define STORE_CLAIM "claim_window"
 #define STORE_TAGS "apply_tags"
 #define STORE_MANIFESTS "apply_manifests"

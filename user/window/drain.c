@@ -22,11 +22,21 @@ static int64_t clock_ns(clockid_t clock)
 	return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
 }
 
-/* Boot time to microseconds since the epoch by today's offset: a clock that is stepped moves whole
- * windows and never puts a pull into the future. */
-static int64_t to_unix_us(uint64_t boot)
+/*
+ * What the clock is ahead of boot time. A window is dated by what it is when the window is written,
+ * all of it by one: a clock that is set moves whole windows and never puts a pull into the future.
+ * The clock is read first, so that a delay between the two dates into the past.
+ */
+static int64_t clock_offset_ns(void)
 {
-	return (clock_ns(CLOCK_REALTIME) - clock_ns(CLOCK_BOOTTIME) + (int64_t)boot) / 1000;
+	int64_t now = clock_ns(CLOCK_REALTIME);
+
+	return now - clock_ns(CLOCK_BOOTTIME);
+}
+
+static int64_t to_unix_us(int64_t offset_ns, uint64_t boot_ns)
+{
+	return (offset_ns + (int64_t)boot_ns) / 1000;
 }
 
 /* A walk over one map of counts, batch by batch. */
@@ -98,19 +108,20 @@ static struct window_text text_of(const char *field, size_t size)
 	return (struct window_text){.data = field, .length = (uint16_t)strnlen(field, size)};
 }
 
-/* The registries' names, read once per walk. */
-struct names {
+/* What a walk needs beside the maps, read once. */
+struct walk {
+	int64_t offset_ns;
 	struct pt_registry registry[PT_REGISTRIES];
 };
 
-static void fill_record(const struct batches *b, int index, const struct names *names,
+static void fill_record(const struct batches *b, int index, const struct walk *walk,
 			struct window_record *record)
 {
 	const char *raw = b->keys + (size_t)index * b->key_size;
 	uint32_t last_ms, registry;
 
 	sum_cpus(b, index, &record->count, &last_ms);
-	record->last_us = to_unix_us(b->start_boot_ns + last_ms * 1000000ull);
+	record->last_us = to_unix_us(walk->offset_ns, b->start_boot_ns + last_ms * 1000000ull);
 	if (b->key_size == sizeof(struct pt_key)) {
 		const struct pt_key *key = (const struct pt_key *)raw;
 
@@ -128,12 +139,12 @@ static void fill_record(const struct batches *b, int index, const struct names *
 		record->tag = text_of(key->tag, sizeof(key->tag));
 		record->digest = text_of(key->digest, sizeof(key->digest));
 	}
-	record->registry = text_of(names->registry[registry % PT_REGISTRIES].name,
-				   sizeof(names->registry[0].name));
+	record->registry = text_of(walk->registry[registry % PT_REGISTRIES].name,
+				   sizeof(walk->registry[0].name));
 }
 
 static int each_of_map(const struct kernel *kernel, unsigned int window, enum kernel_window_map map,
-		       const struct names *names, int (*each)(const struct window_record *, void *),
+		       const struct walk *walk, int (*each)(const struct window_record *, void *),
 		       void *context)
 {
 	_cleanup_(batches_close) struct batches b;
@@ -145,26 +156,33 @@ static int each_of_map(const struct kernel *kernel, unsigned int window, enum ke
 		for (int i = 0; !rc && i < count; i++) {
 			struct window_record record;
 
-			fill_record(&b, i, names, &record);
+			fill_record(&b, i, walk, &record);
 			rc = record.count ? each(&record, context) : 0;
 		}
 	}
 	return rc;
 }
 
+static int each_key(const struct kernel *kernel, unsigned int window, int64_t offset_ns,
+		    int (*each)(const struct window_record *record, void *context), void *context)
+{
+	_cleanup_free_ struct walk *walk = calloc(1, sizeof(*walk));
+	int rc;
+
+	if (!walk)
+		return -ENOMEM;
+	walk->offset_ns = offset_ns;
+	for (uint32_t i = 0; i < PT_REGISTRIES; i++)
+		sites_registry(kernel, i, &walk->registry[i]);
+	rc = each_of_map(kernel, window, KERNEL_COUNTS, walk, each, context);
+	rc = rc ?: each_of_map(kernel, window, KERNEL_OVERFLOW, walk, each, context);
+	return rc ?: each_of_map(kernel, window, KERNEL_LONG_COUNTS, walk, each, context);
+}
+
 int drain_each(const struct kernel *kernel, unsigned int window,
 	       int (*each)(const struct window_record *record, void *context), void *context)
 {
-	_cleanup_free_ struct names *names = calloc(1, sizeof(*names));
-	int rc;
-
-	if (!names)
-		return -ENOMEM;
-	for (uint32_t i = 0; i < PT_REGISTRIES; i++)
-		sites_registry(kernel, i, &names->registry[i]);
-	rc = each_of_map(kernel, window, KERNEL_COUNTS, names, each, context);
-	rc = rc ?: each_of_map(kernel, window, KERNEL_OVERFLOW, names, each, context);
-	return rc ?: each_of_map(kernel, window, KERNEL_LONG_COUNTS, names, each, context);
+	return each_key(kernel, window, clock_offset_ns(), each, context);
 }
 
 /*
@@ -281,17 +299,32 @@ static int write_record(const struct window_record *record, void *context)
 	return spool_writer_add(write->writer, &bounded);
 }
 
+static struct spool_end end_of(const struct pt_slot *slot)
+{
+	return (struct spool_end){.sequence = slot->sequence, .boot_ns = slot->end_boot_ns};
+}
+
+static int64_t pause_before(const struct pt_slot *slot)
+{
+	if (!slot->before_boot_ns || slot->before_boot_ns > slot->start_boot_ns)
+		return WINDOW_PAUSE_UNKNOWN;
+	return (int64_t)(slot->start_boot_ns - slot->before_boot_ns) / 1000;
+}
+
 /* Writes a frozen window, then clears it. What was written before a crash is not written again. */
 static int finish_window(struct kernel *kernel, struct spool *spool, unsigned int window,
 			 struct drain_result *ret)
 {
 	const struct pt_slot *slot = &kernel->control->slot[window];
 	_cleanup_(spool_writer_free) struct spool_writer *writer = NULL;
+	int64_t offset_ns = clock_offset_ns();
 	struct window_header header = {
 		.sequence = slot->sequence,
-		.start_us = to_unix_us(slot->start_boot_ns),
-		.end_us = to_unix_us(slot->end_boot_ns),
+		.start_us = to_unix_us(offset_ns, slot->start_boot_ns),
+		.end_us = to_unix_us(offset_ns, slot->end_boot_ns),
 		.merged = 1,
+		.before = slot->before_sequence,
+		.pause_us = pause_before(slot),
 	};
 	struct write_context write = {.start_us = header.start_us, .end_us = header.end_us};
 	int rc;
@@ -308,7 +341,7 @@ static int finish_window(struct kernel *kernel, struct spool *spool, unsigned in
 	if (rc)
 		return rc;
 	write.writer = writer;
-	rc = drain_each(kernel, window, write_record, &write);
+	rc = each_key(kernel, window, offset_ns, write_record, &write);
 	rc = rc ?: off_time_each(kernel, window, header.end_us, write_record, &write);
 	ret->entered += header.ledger[LEDGER_counted];
 	/* what the file holds, so that the stored books cover the way from the probe to the file */
@@ -316,6 +349,7 @@ static int finish_window(struct kernel *kernel, struct spool *spool, unsigned in
 	rc = rc ?: spool_writer_commit(writer, &header);
 	if (rc)
 		return rc;
+	spool_note_end(spool, slot->agent, end_of(slot));
 	ret->swapped = true;
 	ret->sequence = header.sequence;
 	ret->keys += write.keys;
@@ -324,9 +358,12 @@ static int finish_window(struct kernel *kernel, struct spool *spool, unsigned in
 	return written(kernel, window);
 }
 
-/* Hands a clean slot to the programs' next window. entry_lost: what had been lost when it began. */
+/*
+ * Hands a clean slot to the programs' next window. entry_lost: what had been lost when it began;
+ * before: the window before it, whose end may be known to be its beginning.
+ */
 static int own_slot(struct kernel *kernel, struct spool *spool, unsigned int window,
-		    uint64_t start_boot_ns, uint64_t entry_lost)
+		    uint64_t start_boot_ns, uint64_t entry_lost, struct spool_end before)
 {
 	struct pt_slot *slot = &kernel->control->slot[window];
 	uint64_t sequence = spool_sequence(spool) + 1;
@@ -336,6 +373,8 @@ static int own_slot(struct kernel *kernel, struct spool *spool, unsigned int win
 		return rc;
 	memcpy(slot->agent, spool_agent(spool), sizeof(slot->agent));
 	slot->start_boot_ns = start_boot_ns;
+	slot->before_sequence = before.sequence;
+	slot->before_boot_ns = before.boot_ns;
 	slot->off_mask = *kernel->off;
 	slot->entry_lost_start = entry_lost;
 	slot->entry_lost_end = KERNEL_OPEN_END;
@@ -355,6 +394,17 @@ static void end_slot(struct kernel *kernel, unsigned int window, uint64_t end_bo
 		slot->off_mask = *kernel->off;
 }
 
+/* For a window that begins where another one ends, if that is of the same stream. */
+static struct spool_end ends_now(const struct spool *spool, const struct kernel *kernel,
+				 uint64_t now)
+{
+	const struct pt_slot *slot = &kernel->control->slot[kernel->control->active & 1];
+	struct spool_end end = {.sequence = slot->sequence, .boot_ns = now};
+
+	return memcmp(slot->agent, spool_agent(spool), sizeof(slot->agent)) ? (struct spool_end){}
+									    : end;
+}
+
 int drain_begin(struct kernel *kernel, struct spool *spool, struct kernel *before)
 {
 	unsigned int active = kernel->control->active & 1;
@@ -370,7 +420,8 @@ int drain_begin(struct kernel *kernel, struct spool *spool, struct kernel *befor
 	}
 	if (before)
 		end_slot(before, before->control->active & 1, now, lost);
-	return own_slot(kernel, spool, active, now, lost);
+	return own_slot(kernel, spool, active, now, lost,
+			before ? ends_now(spool, before, now) : spool_last_end(spool));
 }
 
 static int swap_windows(struct kernel *kernel, struct spool *spool)
@@ -379,7 +430,7 @@ static int swap_windows(struct kernel *kernel, struct spool *spool)
 	uint64_t now = (uint64_t)clock_ns(CLOCK_BOOTTIME), lost;
 	int rc = entry_lost(&kernel->entry, &lost);
 
-	rc = rc ?: own_slot(kernel, spool, !old, now, lost);
+	rc = rc ?: own_slot(kernel, spool, !old, now, lost, ends_now(spool, kernel, now));
 	if (rc)
 		return rc;
 	end_slot(kernel, old, now, lost);

@@ -12,8 +12,8 @@
  * follow each other into one, <last sequence>-<agent>-<first sequence>.win: the counts of a key
  * added up, nothing but resolution in time given up.
  *
- * Threads: reserve, sequence and the writers belong to the drainer; oldest, skip, the readers,
- * remove, put_aside and shrink to the shipper; path, agent and stats to anyone.
+ * Threads: reserve, sequence, the ends and the writers belong to the drainer; oldest, skip, the
+ * readers, remove, put_aside and shrink to the shipper; path, agent and stats to anyone.
  */
 #ifndef PULLTAP_WINDOW_SPOOL_H
 #define PULLTAP_WINDOW_SPOOL_H
@@ -50,6 +50,18 @@ const uint8_t *spool_agent(const struct spool *spool); /* 16 bytes */
 uint64_t spool_sequence(const struct spool *spool);
 /* Durably notes that sequence was handed out. Sequences below the noted one are ignored. */
 must_check int spool_reserve(struct spool *spool, uint64_t sequence);
+
+/*
+ * Which was the last window and when it ended, in CLOCK_BOOTTIME: kept until the machine starts
+ * anew (it need not be on disk), so that a pause of the agent is known however the clock was set
+ * meanwhile. All zero: not known.
+ */
+struct spool_end {
+	uint64_t sequence;
+	uint64_t boot_ns;
+};
+void spool_note_end(struct spool *spool, const uint8_t agent[16], struct spool_end end);
+struct spool_end spool_last_end(const struct spool *spool);
 
 /*
  * Writing. begin makes a temporary file; add appends a record; commit writes the header, checksum,

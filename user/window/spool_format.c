@@ -14,6 +14,9 @@
 #define COUNT_AT 9
 #define LAST_AT 17
 
+/* Version 1 ended here. */
+#define FIXED_1 80
+
 static const char magic[8] = {'P', 'T', 'W', 'I', 'N', 'D', 'O', 'W'};
 
 static uint8_t *put16(uint8_t *out, uint16_t value)
@@ -84,6 +87,8 @@ void spool_format_header(uint8_t out[SPOOL_HEADER_BYTES], const struct window_he
 	p = put64(p, record_bytes);
 	p = put32(p, header->merged);
 	p = put32(p, LEDGER_COUNT);
+	p = put64(p, (uint64_t)header->pause_us);
+	p = put64(p, header->before);
 	assert(p == out + SPOOL_HEADER_FIXED);
 	for (unsigned int i = 0; i < LEDGER_COUNT; i++)
 		p = put64(p, header->ledger[i]);
@@ -207,7 +212,7 @@ uint64_t spool_format_hash(const void *data, size_t size)
 {
 	size_t header_bytes;
 
-	if (size < SPOOL_HEADER_FIXED + SPOOL_CHECKSUM_BYTES)
+	if (size < FIXED_1 + SPOOL_CHECKSUM_BYTES)
 		return 0;
 	header_bytes = get32((const uint8_t *)data + 12);
 	if (header_bytes > size - SPOOL_CHECKSUM_BYTES)
@@ -215,20 +220,26 @@ uint64_t spool_format_hash(const void *data, size_t size)
 	return hash_parts(data, header_bytes, size);
 }
 
+/* What lies before the ledger. */
+static size_t fixed_bytes(const uint8_t *data)
+{
+	return get32(data + 8) == 1 ? FIXED_1 : SPOOL_HEADER_FIXED;
+}
+
 /* Everything that can be told from the fixed part of the header and the file's size. */
 static const char *check_sizes(const uint8_t *data, size_t size)
 {
 	uint64_t header_bytes, counters, record_bytes, rest;
 
-	if (size < SPOOL_HEADER_FIXED + SPOOL_CHECKSUM_BYTES)
+	if (size < FIXED_1 + SPOOL_CHECKSUM_BYTES)
 		return "shorter than a header";
 	if (memcmp(data, magic, sizeof(magic)))
 		return "not a window";
-	if (get32(data + 8) != SPOOL_FORMAT_VERSION)
+	if (!get32(data + 8) || get32(data + 8) > SPOOL_FORMAT_VERSION)
 		return "unknown format version";
 	header_bytes = get32(data + 12);
 	counters = get32(data + 76);
-	if (header_bytes != SPOOL_HEADER_FIXED + 8 * counters)
+	if (header_bytes != fixed_bytes(data) + 8 * counters)
 		return "header and ledger sizes differ";
 	if (counters > LEDGER_COUNT)
 		return "written by a newer version: unknown ledger counters";
@@ -248,6 +259,9 @@ void spool_format_peek(const uint8_t data[SPOOL_HEADER_FIXED], struct window_hea
 		.start_us = (int64_t)get64(data + 40),
 		.end_us = (int64_t)get64(data + 48),
 		.merged = get32(data + 72),
+		.pause_us = get32(data + 8) == 1 ? WINDOW_PAUSE_UNKNOWN
+						 : (int64_t)get64(data + FIXED_1),
+		.before = get32(data + 8) == 1 ? 0 : get64(data + FIXED_1 + 8),
 	};
 	memcpy(ret->agent, data + 16, sizeof(ret->agent));
 }
@@ -268,7 +282,7 @@ static const char *parse(struct spool_image *image, const uint8_t *data, size_t 
 		return "wrong checksum";
 	spool_format_peek(data, header);
 	for (uint32_t i = 0; i < get32(data + 76); i++)
-		header->ledger[i] = get64(data + SPOOL_HEADER_FIXED + 8 * i);
+		header->ledger[i] = get64(data + fixed_bytes(data) + 8 * i);
 	if (!header->sequence)
 		return "sequence 0";
 	if (!header->merged || header->merged > header->sequence)

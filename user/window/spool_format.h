@@ -14,7 +14,9 @@
  *       64     8  bytes of all records
  *       72     4  merged
  *       76     4  number of ledger counters
- *       80   8*n  ledger
+ *       80     8  pause before it in microseconds, -1 unknown (not in version 1)
+ *       88     8  sequence of the window before it, 0 unknown (as well)
+ *       96   8*n  ledger
  *    ...          records: op 1, lengths of registry, repository, tag and digest 2 each,
  *                 count 8, last_us 8, then the four texts
  *   last     8    XXH3-64 of the header, seeded with the XXH3-64 of all records
@@ -32,8 +34,8 @@
 #include "base/cleanup.h"
 #include "window/window.h"
 
-#define SPOOL_FORMAT_VERSION 1
-#define SPOOL_HEADER_FIXED 80
+#define SPOOL_FORMAT_VERSION 2
+#define SPOOL_HEADER_FIXED 96
 #define SPOOL_HEADER_BYTES (SPOOL_HEADER_FIXED + 8 * LEDGER_COUNT)
 #define SPOOL_RECORD_FIXED 25
 #define SPOOL_CHECKSUM_BYTES 8
@@ -57,7 +59,7 @@ struct spool_image {
 	const uint8_t *records_end;
 };
 
-/* What a header says, ledger aside, whether it is one or not. */
+/* What a header of either version says, ledger aside, whether it is one or not. */
 void spool_format_peek(const uint8_t data[SPOOL_HEADER_FIXED], struct window_header *ret);
 
 /* 0, or -EBADMSG with *ret_reason (static text) for any bytes that no commit could have left. */

@@ -29,7 +29,7 @@
 struct part {
 	struct spool_span span;
 	uint64_t bytes;
-	int64_t start_us, end_us;
+	int64_t start_us, end_us, pause_us;
 	bool fixed;
 };
 
@@ -79,6 +79,7 @@ static int add_part(struct spool *spool, const struct spool_span *span, struct p
 	if (!err) {
 		part->start_us = header.start_us;
 		part->end_us = header.end_us;
+		part->pause_us = header.pause_us;
 	}
 	return 0;
 }
@@ -128,7 +129,7 @@ static bool follows(const struct part *a, const struct part *b)
 
 	return same_stream(a, b) && a->span.last + 1 == b->span.first &&
 	       !__builtin_sub_overflow(b->start_us, a->end_us, &between) && between <= JOINT_US &&
-	       between >= -JOINT_US;
+	       between >= -JOINT_US && b->pause_us <= JOINT_US;
 }
 
 /* How many parts from this one on go together; 1: none. */
@@ -176,7 +177,8 @@ static int merge_group(struct shrink *s, struct part *parts, size_t count, bool 
 	}
 	if (err)
 		return err;
-	*merged = (struct part){.start_us = header.start_us, .end_us = header.end_us};
+	*merged = (struct part){
+		.start_us = header.start_us, .end_us = header.end_us, .pause_us = header.pause_us};
 	merged->span = spool_span_of(&header);
 	err = spool_peek(s->spool, &merged->span, &header, &merged->bytes);
 	merged->fixed = err != 0;

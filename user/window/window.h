@@ -56,7 +56,12 @@ struct window_header {
 	int64_t end_us;
 	uint64_t ledger[LEDGER_COUNT];
 	uint32_t merged; /* how many drained windows this one holds, 1 normally */
+	uint64_t before; /* the sequence that the stream's window before has, 0 unknown */
+	int64_t pause_us; /* since that one's end, by a clock that is never set */
 };
+
+/* As pause_us: that end is not known, or was before the machine started. */
+#define WINDOW_PAUSE_UNKNOWN (-1)
 
 /* Strings are not NUL-terminated and may hold any byte; lengths in bytes. */
 struct window_text {

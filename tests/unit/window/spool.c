@@ -80,6 +80,59 @@ static void lost_sequence_or_agent_begins_a_new_stream(void **state)
 	}
 }
 
+static void note_end(struct spool *spool, const uint8_t agent[16], uint64_t sequence,
+		     uint64_t boot_ns)
+{
+	spool_note_end(spool, agent, (struct spool_end){.sequence = sequence, .boot_ns = boot_ns});
+}
+
+static void assert_end(struct spool *spool, uint64_t sequence, uint64_t boot_ns)
+{
+	struct spool_end end = spool_last_end(spool);
+
+	assert_true(end.sequence == sequence);
+	assert_true(end.boot_ns == boot_ns);
+}
+
+/* Nobody's but this stream's in this boot: a file of another, or damaged, says nothing. */
+static void end_of_the_last_window_is_known_until_the_machine_restarts(void **state)
+{
+	struct spool *spool = open_spool(*state);
+	char path[256], text[128] = "";
+	FILE *file;
+
+	snprintf(path, sizeof(path), "%s/ended", (char *)*state);
+	assert_end(spool, 0, 0);
+	note_end(spool, spool_agent(spool), 7, 12345678901234567ull);
+	note_end(spool, spool_agent(spool), 8, 42);
+	spool_free(&spool);
+	spool = open_spool(*state);
+	assert_end(spool, 8, 42);
+	file = fopen(path, "r");
+	assert_non_null(file);
+	assert_non_null(fgets(text, sizeof(text), file));
+	assert_int_equal(fclose(file), 0);
+	for (size_t i = 0; i < strlen(text); i++) {
+		text[i] ^= 1;
+		sample_put_file(*state, "ended", text, strlen(text));
+		text[i] ^= 1;
+		assert_true(spool_last_end(spool).boot_ns != 42 ||
+			    spool_last_end(spool).sequence != 8);
+	}
+	sample_put_file(*state, "ended", text, strlen(text) - 1);
+	assert_end(spool, 0, 0);
+	note_end(spool, other_agent, 9, 43);
+	assert_end(spool, 0, 0);
+	note_end(spool, spool_agent(spool), 9, 43);
+	assert_end(spool, 9, 43);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(symlink("/etc/passwd", path), 0);
+	note_end(spool, spool_agent(spool), 10, 44);
+	note_end(spool, spool_agent(spool), 11, 45);
+	assert_end(spool, 11, 45);
+	spool_free(&spool);
+}
+
 static void nonsense_in_state_files_is_refused(void **state)
 {
 	static const struct {
@@ -342,6 +395,7 @@ int main(void)
 		TEST(new_folder_is_made_private_with_its_parents),
 		TEST(reopened_spool_keeps_agent_and_sequence),
 		TEST(lost_sequence_or_agent_begins_a_new_stream),
+		TEST(end_of_the_last_window_is_known_until_the_machine_restarts),
 		TEST(nonsense_in_state_files_is_refused),
 		TEST(waiting_windows_raise_the_sequence_for_good),
 		TEST(window_of_many_records_round_trips_through_its_file),

@@ -35,7 +35,9 @@ static struct window_header sample_header(void)
 	struct window_header header = {.sequence = 42,
 				       .start_us = 1767225600000000,
 				       .end_us = 1767225610000000,
-				       .merged = 1};
+				       .merged = 1,
+				       .before = 39,
+				       .pause_us = 1234567};
 
 	for (unsigned int i = 0; i < 16; i++)
 		header.agent[i] = (uint8_t)(0xf0 + i);
@@ -242,11 +244,18 @@ static void foreign_or_damaged_bytes_are_refused_with_the_reason(void **state)
 	image[0] = 'X';
 	assert_refused(image, size, "not a window");
 	size = build(image, samples, SAMPLES);
-	image[8] = 2;
+	image[8] = 3;
 	assert_refused(image, size, "unknown format version");
 	size = build(image, samples, SAMPLES);
 	image[size - 20] ^= 1;
 	assert_refused(image, size, "wrong checksum");
+	size = build(image, samples, SAMPLES);
+	image[72] = 0;
+	seal(image, size);
+	assert_refused(image, size, "holds no window, or more than there were");
+	image[72] = 43;
+	seal(image, size);
+	assert_refused(image, size, "holds no window, or more than there were");
 	size = build(image, samples, SAMPLES);
 	memset(image + 32, 0, 8);
 	seal(image, size);
@@ -297,6 +306,36 @@ static void window_of_an_older_agent_reads_missing_counters_as_zero(void **state
 	free(block);
 }
 
+/* Version 1 had no pause before its ledger. */
+static void window_of_the_first_version_has_an_unknown_pause(void **state)
+{
+	uint8_t image[IMAGE_MAX], first[IMAGE_MAX];
+	size_t size = build(image, samples, SAMPLES);
+	uint32_t little[2] = {htole32(1), htole32(SPOOL_HEADER_BYTES - 16)};
+	struct spool_reader *reader = NULL;
+	void *block;
+
+	(void)state;
+	assert_int_equal(parse(image, size, &reader, &block), 0);
+	assert_int_equal(spool_reader_header(reader)->pause_us, 1234567);
+	assert_int_equal(spool_reader_header(reader)->before, 39);
+	spool_reader_free(&reader);
+	free(block);
+	memcpy(first, image, 80);
+	memcpy(first + 80, image + 96, size - 96);
+	memcpy(first + 8, little, sizeof(little));
+	seal(first, size - 16);
+	assert_int_equal(parse(first, size - 16, &reader, &block), 0);
+	assert_int_equal(spool_reader_header(reader)->pause_us, WINDOW_PAUSE_UNKNOWN);
+	assert_int_equal(spool_reader_header(reader)->before, 0);
+	assert_int_equal(spool_reader_header(reader)->end_us, 1767225610000000);
+	for (unsigned int i = 0; i < LEDGER_COUNT; i++)
+		assert_true(spool_reader_header(reader)->ledger[i] == ((uint64_t)i << 40 | i));
+	assert_int_equal(spool_reader_count(reader), SAMPLES);
+	spool_reader_free(&reader);
+	free(block);
+}
+
 static void window_of_a_newer_agent_is_refused_and_not_misread(void **state)
 {
 	uint8_t image[IMAGE_MAX], newer[IMAGE_MAX];
@@ -315,11 +354,12 @@ static void file_layout_is_the_documented_one(void **state)
 	uint64_t hash;
 
 	(void)state;
-	assert_int_equal(size, 80 + 8 * LEDGER_COUNT + 25 + 20 + 13 + 4 + 11 + 8);
-	assert_memory_equal(image, "PTWINDOW\1\0\0\0", 12);
+	assert_int_equal(size, 96 + 8 * LEDGER_COUNT + 25 + 20 + 13 + 4 + 11 + 8);
+	assert_memory_equal(image, "PTWINDOW\2\0\0\0", 12);
 	assert_memory_equal(image + 16, "\xf0\xf1\xf2", 3);
 	assert_memory_equal(image + 32, "\x2a\0\0\0\0\0\0\0", 8);
 	assert_memory_equal(image + 72, "\1\0\0\0", 4);
+	assert_memory_equal(image + 80, "\x87\xd6\x12\0\0\0\0\0", 8);
 	assert_memory_equal(image + SPOOL_HEADER_BYTES, "\1\x14\0\x0d\0\4\0\x0b\0\3\0\0\0\0\0\0\0",
 			    17);
 	assert_memory_equal(image + SPOOL_HEADER_BYTES + 25, "registry.example.orglibrary", 27);
@@ -341,6 +381,7 @@ int main(void)
 		cmocka_unit_test(every_flipped_bit_under_a_valid_checksum_is_read_safely),
 		cmocka_unit_test(foreign_or_damaged_bytes_are_refused_with_the_reason),
 		cmocka_unit_test(window_of_an_older_agent_reads_missing_counters_as_zero),
+		cmocka_unit_test(window_of_the_first_version_has_an_unknown_pause),
 		cmocka_unit_test(window_of_a_newer_agent_is_refused_and_not_misread),
 		cmocka_unit_test(file_layout_is_the_documented_one),
 	};
