@@ -2,7 +2,7 @@
 # Every suite runs alone; `make test` runs all of them and fails when any of them fails.
 
 FUZZ_SECONDS ?= 60
-SUITES := test-unit test-fuzz test-pg test-kernel test-e2e test-faults-short
+SUITES := test-unit test-fuzz test-pg test-kernel test-e2e test-sandbox-short test-faults-short
 PYTEST := PULLTAP_BUILD=$(abspath $(BUILD)) $(PYTHON) -m pytest -q -p no:cacheprovider
 
 # The rooms twice more: for unit tests (gcc) and for fuzzers (clang), each with its sanitizers.
@@ -80,6 +80,15 @@ test-kernel: $(BUILD)/pulltap tools ## BPF programs in the running kernel (root)
 .PHONY: test-e2e
 test-e2e: $(BUILD)/pulltap tools ## real registries, real clients, database rows compared (root)
 	$(PYTEST) tests/e2e
+
+# Every agent of these tests as an unprivileged user behind its filter. `make test` has a selection:
+# registries that come and go, and every source of the kill switch.
+SANDBOX_SHORT := tests/e2e/test_following.py tests/e2e/test_kill_switch.py
+.PHONY: test-sandbox test-sandbox-short
+test-sandbox: $(BUILD)/pulltap tools ## test-e2e once more, with agents in their sandbox (root)
+	PULLTAP_TEST_SANDBOX=1 $(PYTEST) tests/e2e
+test-sandbox-short: $(BUILD)/pulltap tools
+	PULLTAP_TEST_SANDBOX=1 $(PYTEST) $(SANDBOX_SHORT)
 
 .PHONY: test-faults test-faults-short
 test-faults: $(BUILD)/pulltap tools variants ## everything fails while clients pull, one table of figures (root)

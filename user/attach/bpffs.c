@@ -113,3 +113,21 @@ int bpffs_remove(const char *path, int lock_fd)
 		return rc;
 	return -errno;
 }
+
+static int find_pin(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+	(void)path;
+	(void)st;
+	(void)ftw;
+	return type != FTW_D && type != FTW_DP;
+}
+
+void bpffs_tidy(const char *path, int lock_fd)
+{
+	char locked[BPFFS_PATH_BYTES];
+
+	bpffs_path(lock_fd, locked);
+	/* what can't be removed is in nobody's way */
+	if (nftw(locked, find_pin, 16, FTW_PHYS | FTW_MOUNT) || bpffs_remove(path, lock_fd))
+		return;
+}

@@ -38,4 +38,7 @@ must_check int bpffs_empty(const char *path);
  */
 must_check int bpffs_remove(const char *path, int lock_fd);
 
+/* After a start that failed: a folder with no pin in it goes, one with any stays as it is. */
+void bpffs_tidy(const char *path, int lock_fd);
+
 #endif

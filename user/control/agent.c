@@ -243,8 +243,10 @@ static int open_kernel(struct agent *agent)
 	const struct options *options = agent->options;
 	int rc = takeover_kernel(options, agent->spool, agent->lock_fd, &agent->kernel);
 
-	if (rc)
+	if (rc) {
+		bpffs_tidy(options->bpffs, agent->lock_fd);
 		return rc;
+	}
 	rc = kernel_watch_execs(agent->kernel);
 	if (rc)
 		log_warn("new processes are found by scanning only", "error=\"%s\" every_s=%d",

@@ -17,8 +17,8 @@ class RedisServer:
         program = find_program("redis-server")
         if not program:
             raise Failed("redis-server is not installed (package redis-server)")
-        arguments = ["--port", "0", "--unixsocket", self.socket, "--save", "",
-                     "--dir", self.folder.path]
+        arguments = ["--port", "0", "--unixsocket", self.socket, "--unixsocketperm", "777",
+                     "--save", "", "--dir", self.folder.path]
         if self.password:
             arguments += ["--requirepass", self.password]
         self.process = Process([program, *arguments], stdout=self.folder / "log",
