@@ -31,10 +31,13 @@
  * needs none: what it does with maps and pins, the kernel leaves to whoever owns the files.
  */
 #define HELPER_CAPABILITIES (BIT(CAP_SYS_PTRACE) | BIT(CAP_DAC_READ_SEARCH))
-/* Until the helper is there: programs are loaded, and CAP_SETPCAP lowers the bounding set. */
+/*
+ * Until the helper is there: programs are loaded, /sys/kernel/rcu_expedited is opened, which is
+ * root's (attach/hurry.h), and CAP_SETPCAP lowers the bounding set.
+ */
 #define START_CAPABILITIES                                                                         \
 	(HELPER_CAPABILITIES | BIT(CAP_BPF) | BIT(CAP_PERFMON) | BIT(CAP_SYS_ADMIN) |              \
-	 BIT(CAP_SETPCAP))
+	 BIT(CAP_DAC_OVERRIDE) | BIT(CAP_SETPCAP))
 
 static uint64_t permitted(void)
 {
