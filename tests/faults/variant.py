@@ -16,7 +16,7 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PARTS = ("Makefile", "VERSION", "bpf", "user", "vmlinux", "deploy/rules.mk", "deploy/sql",
          "tests/rules.mk", "tests/kernels/rules.mk")
-LONGER = ("pt_control", "pt_site", "pt_hint")
+LONGER = ("pt_control", "pt_site", "pt_hint", "pt_registry")
 
 
 def other(path, text):

@@ -83,6 +83,14 @@ static int make_names(const char *path)
 	return 0;
 }
 
+void generation_forget(const char *path)
+{
+	char live[PATH_MAX];
+
+	snprintf(live, sizeof(live), "%s/live", path);
+	unlink(live);
+}
+
 int generation_go_live(const char *path, uint64_t number)
 {
 	char target[64], next[PATH_MAX], live[PATH_MAX];

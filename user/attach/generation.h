@@ -30,6 +30,12 @@ must_check int generation_list(const char *path, uint64_t numbers[GENERATIONS_MA
 /* Number of the set in use; -ENOENT when there is none. */
 must_check int generation_live(const char *path, uint64_t *ret);
 
+/*
+ * No set is in use any more: before all pins are removed, so that what is left if that is cut short
+ * is taken for nothing.
+ */
+void generation_forget(const char *path);
+
 /* Makes the set the one in use, in one step, and the names that lead through it. */
 must_check int generation_go_live(const char *path, uint64_t number);
 

@@ -11,8 +11,11 @@
 
 #include "attach/kernel.h"
 
-/* Opens the file while there are rights to, and takes back what an agent that died left set. */
-void hurry_open(struct kernel *kernel);
+/* Opens the file while there are rights to. Without it the rest does nothing. */
+void hurry_prepare(void);
+
+/* Takes back what an agent that died meanwhile has left set. */
+void hurry_recover(struct kernel *kernel);
 
 void hurry_begin(struct kernel *kernel);
 void hurry_end(struct kernel *kernel);

@@ -106,8 +106,10 @@ static int read_sizes(struct kernel *kernel)
 		[KERNEL_LEDGER] = sizeof(uint32_t),
 	};
 	struct bpf_map_info info;
-	int rc = 0;
+	int rc = map_info(kernel->registries_fd, &info);
 
+	if (!rc && info.value_size > sizeof(struct pt_registry))
+		rc = -EPROTONOSUPPORT;
 	for (int i = 0; !rc && i < KERNEL_WINDOW_MAPS; i++) {
 		rc = map_info(kernel->window_fd[0][i], &info);
 		if (!rc && info.key_size != keys[i])
@@ -182,8 +184,6 @@ void kernel_free(struct kernel **kernel)
 		munmap(k->sites, PT_SITES * sizeof(*k->sites));
 	kernel_pins_close(k);
 	entry_close(&k->entry);
-	if (k->expedited_fd >= 0)
-		close(k->expedited_fd);
 	free(k->path);
 	free(k);
 	*kernel = NULL;

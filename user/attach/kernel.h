@@ -42,7 +42,6 @@ struct kernel {
 	int window_fd[2][KERNEL_WINDOW_MAPS];
 	int program_fd[KERNEL_PROGRAMS];
 	struct entry entry; /* the same for all sets */
-	int expedited_fd; /* attach/hurry.h */
 };
 
 /* pt_slot.entry_lost_end of a window in use. */

@@ -127,7 +127,7 @@ static void find_probes(const json_t *status, json_t *found)
 	if (json_is_false(json_object_get(status, "entered")))
 		trouble_add(found,
 			    "start `pulltap run`: it puts its programs behind the probes again",
-			    "nothing is counted: no program of this set stands behind the probes");
+			    "hits do not run the programs of this set: another's, or none");
 	json_array_foreach(json_object_get(status, "sites"), i, site)
 	{
 		const char *probe = json_string_value(json_object_get(site, "probe")) ?: "";

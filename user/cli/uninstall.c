@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "attach/bpffs.h"
+#include "attach/generation.h"
 #include "attach/kernel.h"
 #include "attach/sites.h"
 #include "cli/commands.h"
@@ -71,6 +72,7 @@ int command_uninstall(int argc, char **argv)
 		fprintf(stderr, "pulltap: saving the last counts: %s\n", strerror(-rc));
 		return 1;
 	}
+	generation_forget(options.bpffs);
 	rc = bpffs_remove(options.bpffs, lock);
 	if (rc) {
 		fprintf(stderr, "pulltap: removing %s: %s\n", options.bpffs, strerror(-rc));

@@ -15,6 +15,8 @@
 
 #include "attach/bpffs.h"
 #include "attach/follow.h"
+#include "attach/generation.h"
+#include "attach/hurry.h"
 #include "attach/kernel.h"
 #include "attach/off.h"
 #include "attach/sites.h"
@@ -496,6 +498,7 @@ static int open_all(struct agent *agent)
 
 	rc = rc ?: open_loop(agent);
 	rc = rc ?: takeover_lock(agent->options->bpffs, &agent->lock_fd);
+	hurry_prepare();
 	rc = rc ?: privileges_become_user(agent->options, agent->lock_fd);
 	rc = rc ?: open_spool(agent);
 	rc = rc ?: open_kernel(agent);
@@ -533,7 +536,10 @@ static int close_kernel(struct agent *agent)
 		log_warn("windows are left in the spool for the next agent", "spool=%s",
 			 spool_path(agent->spool));
 	write_status(agent);
-	return agent->remove ? bpffs_remove(agent->options->bpffs, agent->lock_fd) : 0;
+	if (!agent->remove)
+		return 0;
+	generation_forget(agent->kernel->path);
+	return bpffs_remove(agent->options->bpffs, agent->lock_fd);
 }
 
 static void close_all(struct agent *agent)

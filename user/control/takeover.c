@@ -98,62 +98,44 @@ static int open_error(int rc, const char *bpffs)
 
 static int remove_set(const char *pins, uint64_t number)
 {
-	char folder[PATH_MAX];
+	char folder[PATH_MAX], control[PATH_MAX + 16];
 	int rc;
 
 	generation_path(folder, pins, number);
+	/* first, so that what an agent leaves that dies here is no set any more */
+	snprintf(control, sizeof(control), "%s/control", folder);
+	if (unlink(control) && errno != ENOENT)
+		return -errno;
 	rc = bpffs_empty(folder);
 	return rc || !rmdir(folder) || errno == ENOENT ? rc : -errno;
 }
 
-/* Was a window of this set ever given to the programs? If not, no hit has reached it. */
-static bool was_in_use(const struct kernel *kernel)
-{
-	return kernel->control->slot[0].sequence || kernel->control->slot[1].sequence;
-}
-
-/*
- * The youngest set that may hold counts, or NULL. One that an agent was about to load when it died
- * is removed: it comes to use only when its window is owned.
- */
-static int find_youngest(const char *pins, struct kernel **ret)
+/* Sets above the one in use were being loaded when their agent died: no hit ever ran them. */
+static int remove_unborn(const char *pins, uint64_t live)
 {
 	uint64_t numbers[GENERATIONS_MAX];
-	int count = generation_list(pins, numbers), rc;
+	int count = generation_list(pins, numbers), rc = count < 0 ? count : 0;
 
-	if (count < 0)
-		return count;
-	while (count--) {
-		_cleanup_(kernel_free) struct kernel *kernel = NULL;
-
-		rc = kernel_open_generation(&kernel, pins, numbers[count]);
-		if (!rc && was_in_use(kernel)) {
-			*ret = TAKE_PTR(kernel);
-			return 0;
-		}
-		if (rc && rc != -ENOENT)
-			return rc;
-		rc = remove_set(pins, numbers[count]);
-		if (rc)
-			return rc;
-	}
-	return 0;
+	for (int i = 0; !rc && i < count; i++)
+		if (numbers[i] > live)
+			rc = remove_set(pins, numbers[i]);
+	return rc;
 }
 
 /* Our own set beside the others: loaded and its window owned, but no hit runs it yet. */
 static int load_set(const struct options *options, const char *pins, struct spool *spool,
-		    const struct kernel *live, struct kernel *youngest, struct kernel **ret)
+		    struct kernel *live, struct kernel **ret)
 {
 	_cleanup_(kernel_free) struct kernel *kernel = NULL;
 	const struct kernel_sizes sizes = {.max_keys = options->max_keys,
 					   .hint_seconds = options->hint_s};
-	uint64_t number = youngest ? youngest->generation + 1 : 1;
+	uint64_t number = live ? live->generation + 1 : 1;
 	int rc = load_error(kernel_load(pins, number, &sizes, live));
 
 	rc = rc ?: open_error(kernel_open_generation(&kernel, pins, number), options->bpffs);
 	if (rc)
 		return rc;
-	rc = drain_begin(kernel, spool, youngest);
+	rc = drain_begin(kernel, spool, live);
 	if (rc) {
 		fprintf(stderr, "pulltap: spool %s: %s; what counted before goes on counting\n",
 			spool_path(spool), strerror(-rc));
@@ -168,10 +150,10 @@ static int load_set(const struct options *options, const char *pins, struct spoo
 }
 
 /*
- * What every set needs, and the sets that are there. Without one in use no hit was ever counted:
+ * What every set needs, and the one in use. Without one in use no hit was ever counted:
  * then whatever lies there is a first load that was cut short.
  */
-static int open_sets(const char *pins, struct kernel **live, struct kernel **youngest)
+static int open_live(const char *pins, struct kernel **live)
 {
 	char folder[PATH_MAX];
 	uint64_t number;
@@ -187,16 +169,15 @@ static int open_sets(const char *pins, struct kernel **live, struct kernel **you
 	if (rc || fresh)
 		return rc;
 	rc = kernel_open(live, pins);
-	return rc ?: find_youngest(pins, youngest);
+	if (rc == -ENOENT)
+		rc = -EUCLEAN;
+	return rc ?: remove_unborn(pins, number);
 }
 
-/* Is the set in use the very one that this agent would load? Only the youngest is adopted, because
- * windows have to be drained in the order of their sequences, and an older set's come first. */
-static bool adoptable(const struct kernel *live, const struct kernel *youngest,
-		      const struct options *options)
+/* Is it the very set that this agent would load? */
+static bool adoptable(const struct kernel *live, const struct options *options)
 {
-	return youngest && youngest->generation == live->generation &&
-	       live->control->abi_hash == kernel_abi_hash() && live->max_keys == options->max_keys;
+	return live->control->abi_hash == kernel_abi_hash() && live->max_keys == options->max_keys;
 }
 
 /* What is known beside the counts goes along; what both sets share needs no copy. */
@@ -208,8 +189,9 @@ static void hand_over(const struct kernel *from, struct kernel *to)
 }
 
 /*
- * Brings the set into use. Each step is harmless when it was done before: an agent that died in
- * between left something that the next one takes through all of them again.
+ * Brings the set into use: it is live before the first hit runs it. Each step is harmless when it
+ * was done before: an agent that died in between left something that the next one takes through all
+ * of them again.
  */
 static int put_to_use(struct kernel *kernel)
 {
@@ -226,32 +208,32 @@ static int put_to_use(struct kernel *kernel)
 int takeover_kernel(const struct options *options, struct spool *spool, int lock_fd,
 		    struct kernel **ret)
 {
-	_cleanup_(kernel_free) struct kernel *live = NULL, *youngest = NULL, *kernel = NULL;
+	_cleanup_(kernel_free) struct kernel *live = NULL, *kernel = NULL;
 	const char *bpffs = options->bpffs;
 	char pins[BPFFS_PATH_BYTES];
 	int rc;
 
 	bpffs_path(lock_fd, pins);
-	rc = open_error(open_sets(pins, &live, &youngest), bpffs);
+	rc = open_error(open_live(pins, &live), bpffs);
 	if (rc)
 		return rc;
 	if (live)
 		live->control->agent_pid = (uint32_t)getpid(); /* whom a second agent will name */
-	if (live && adoptable(live, youngest, options)) {
+	if (live && adoptable(live, options)) {
 		log_info("adopted what counts already", "pins=%s generation=%llu", bpffs,
 			 (unsigned long long)live->generation);
 		kernel = TAKE_PTR(live);
 		kernel->control->hint_seconds = options->hint_s;
 		rc = drain_begin(kernel, spool, NULL);
 	} else {
-		rc = load_set(options, pins, spool, live, youngest, &kernel);
+		rc = load_set(options, pins, spool, live, &kernel);
 		if (!rc && live)
 			hand_over(live, kernel);
 	}
 	if (rc)
 		return rc;
 	kernel->control->agent_pid = (uint32_t)getpid();
-	hurry_open(kernel);
+	hurry_recover(kernel);
 	rc = open_error(put_to_use(kernel), bpffs);
 	if (rc)
 		return rc;

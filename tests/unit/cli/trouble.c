@@ -71,7 +71,7 @@ static void entry_that_leads_nowhere_is_trouble(void **state)
 
 	(void)state;
 	json_object_set_new(status, "entered", json_false());
-	assert_one(status, "no program of this set");
+	assert_one(status, "do not run the programs of this set");
 }
 
 static void healthy_status_has_none(void **state)
