@@ -30,6 +30,10 @@ $(BUILD)/asan/libpulltap.a: $(ROOM_SRC:user/%.c=$(BUILD)/asan/user/%.o)
 	@rm -f $@
 	$(AR) rcs $@ $^
 
+# The agent itself with its sanitizers, for the test that runs it for a while.
+$(BUILD)/asan/pulltap: $(BUILD)/asan/user/main.o $(BUILD)/asan/libpulltap.a
+	$(ASAN_CC) $^ $(LDLIBS) -o $@
+
 $(BUILD)/fuzz/libpulltap.a: $(ROOM_SRC:user/%.c=$(BUILD)/fuzz/user/%.o)
 	@rm -f $@
 	$(AR) rcs $@ $^
@@ -48,7 +52,7 @@ $(BUILD)/tools/%: tests/tools/%.c $(BUILD)/libpulltap.a
 	$(CC) $(C_FLAGS) $(CFLAGS) -I. $(LDFLAGS) -MMD -MP -MT $@ -MF $@.d $< $(BUILD)/libpulltap.a \
 		$(LDLIBS) -o $@
 
--include $(ROOM_SRC:user/%.c=$(BUILD)/asan/user/%.d) $(ROOM_SRC:user/%.c=$(BUILD)/fuzz/user/%.d)
+-include $(USER_SRC:user/%.c=$(BUILD)/asan/user/%.d) $(ROOM_SRC:user/%.c=$(BUILD)/fuzz/user/%.d)
 -include $(UNIT:=.d) $(FUZZ:=.d) $(TOOLS:=.d)
 
 .PHONY: test
@@ -91,9 +95,9 @@ test-sandbox-short: $(BUILD)/pulltap tools
 	PULLTAP_TEST_SANDBOX=1 $(PYTEST) $(SANDBOX_SHORT)
 
 .PHONY: test-faults test-faults-short
-test-faults: $(BUILD)/pulltap tools variants ## everything fails while clients pull, one table of figures (root)
+test-faults: $(BUILD)/pulltap $(BUILD)/asan/pulltap tools variants ## everything fails while clients pull, one table of figures (root)
 	$(PYTEST) -rA tests/faults
-test-faults-short: $(BUILD)/pulltap tools variants
+test-faults-short: $(BUILD)/pulltap $(BUILD)/asan/pulltap tools variants
 	PULLTAP_FAULTS=0.15 $(PYTEST) tests/faults
 
 # Other builds, which upgrades are tested with.
