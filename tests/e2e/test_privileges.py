@@ -104,6 +104,10 @@ def test_agents_of_root_and_of_nobody_adopt_each_others_set(keep, database):
         assert bool(agent.events("privileges dropped")) == bool(turn % 2)
         pull(registry, truth)
         assert agent.status()
+        doctor = pulltap("doctor", "--bpffs", agent.bpffs, "--state-dir", agent.state,
+                         "--database", database.conninfo(), check=False).stdout
+        assert (f"pid {agent.pid} runs as uid {UID}" in doctor) == bool(turn % 2), doctor
+        assert ("start it with --user=NAME" in doctor) == (not turn % 2), doctor
         if turn == 3:
             agent.kill()
         else:
@@ -118,8 +122,8 @@ def test_agents_of_root_and_of_nobody_adopt_each_others_set(keep, database):
     assert "removed" in pulltap("uninstall", "--bpffs", agent.bpffs, "--state-dir",
                                 agent.state).stdout
     assert not os.path.exists(agent.bpffs)
-    # what uninstall put into the spool is an unprivileged agent's to ship
-    agent.start("--user", USER)
+    # what root put into the spool is an unprivileged agent's to ship, who never was root
+    start_as_service(agent)
     agent.stop()
     books.check(database, truth)
 

@@ -103,6 +103,27 @@ static bool check_privileges(struct report *report)
 	return false;
 }
 
+/* Is there an agent, and is it root although it need not be? */
+static void check_agent(struct report *report, const struct kernel *kernel)
+{
+	_cleanup_fclose_ FILE *f = NULL;
+	unsigned int pid = kernel->control->agent_pid, uid = 1;
+	char path[64], line[256];
+
+	snprintf(path, sizeof(path), "/proc/%u/status", pid);
+	f = pid ? fopen(path, "re") : NULL;
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "Uid: %u", &uid) == 1)
+			break;
+	if (f && !uid)
+		report_say(report, VERDICT_NOTE, "agent",
+			   "start it with --user=NAME, or by the systemd unit: it then keeps no "
+			   "capability (docs/security.md)",
+			   "pid %u runs as root", pid);
+	else if (f)
+		report_say(report, VERDICT_OK, "agent", "", "pid %u runs as uid %u", pid, uid);
+}
+
 static void check_bpffs(struct report *report, const struct options *options)
 {
 	struct statfs fs;
@@ -242,6 +263,8 @@ int command_doctor(int argc, char **argv)
 	}
 	check_registries(&report, kernel);
 	check_database(&report, &options);
+	if (kernel)
+		check_agent(&report, kernel);
 	if (kernel)
 		doctor_status(&report, &options, kernel);
 	if (report.checks) {

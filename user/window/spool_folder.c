@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
+#include <sys/stat.h>
 
 static const char hex[] = "0123456789abcdef";
 
@@ -120,9 +121,21 @@ const char *spool_scan_next(DIR *dir, int *ret_err)
 	return entry ? entry->d_name : NULL;
 }
 
+/* What root writes, `pulltap uninstall` for one, is for an agent that may be the folder's owner. */
+static int give_to_owner(int folder, int fd)
+{
+	struct stat st;
+
+	if (geteuid())
+		return 0;
+	if (fstat(folder, &st) || (st.st_uid && fchown(fd, st.st_uid, st.st_gid)))
+		return -errno;
+	return 0;
+}
+
 int spool_temporary(struct spool *spool, char name[SPOOL_NAME_BYTES])
 {
-	int fd;
+	int fd, err;
 
 	do {
 		snprintf(name, SPOOL_NAME_BYTES, SPOOL_TEMPORARY "%" PRIu64,
@@ -130,7 +143,15 @@ int spool_temporary(struct spool *spool, char name[SPOOL_NAME_BYTES])
 		fd = openat(spool->fd, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
 			    0600);
 	} while (fd < 0 && errno == EEXIST);
-	return fd < 0 ? -errno : fd;
+	if (fd < 0)
+		return -errno;
+	err = give_to_owner(spool->fd, fd);
+	if (err) {
+		close(fd);
+		(void)unlinkat(spool->fd, name, 0);
+		return err;
+	}
+	return fd;
 }
 
 int spool_write_all(int fd, const void *data, size_t size)

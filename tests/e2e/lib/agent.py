@@ -81,13 +81,17 @@ class Agent:
         opened(self)
 
     def start(self, *more, ready=None):
-        self._seen = os.path.getsize(self.log_path) if os.path.exists(self.log_path) else 0
+        self.forget_log()
         env = clean_environment(HOME=self.folder.path, **self._environment)
         self.process = Process([*self.under, self.binary, "run", *self.arguments, *more],
                                stdout=self.log_path, stderr=self.log_path, env=env)
         if self.wait_ready if ready is None else ready:
             self.wait_log("ready", 60)
         return self
+
+    def forget_log(self):
+        """What was logged so far is an earlier start's."""
+        self._seen = os.path.getsize(self.log_path) if os.path.exists(self.log_path) else 0
 
     @property
     def pid(self):

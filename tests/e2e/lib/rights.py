@@ -46,6 +46,7 @@ def start_as_service(agent, capabilities=tuple(CAPS), before=(), **environment):
     for path in (agent.bpffs, agent.state, agent.folder.path):
         os.chown(path, UID, UID)
     given = "-all," + ",".join("+" + name for name in capabilities)
+    agent.forget_log()
     agent.process = Process(
         ["setpriv", "--reuid", str(UID), "--regid", str(UID), "--clear-groups", "--inh-caps",
          given, "--ambient-caps", given, "--bounding-set", given, "--", *before, BINARY, "run",
