@@ -168,7 +168,7 @@ static int load_stream(struct spool *spool)
 
 /*
  * Removes temporaries and what was merged, and raises the sequence above this stream's waiting
- * windows.
+ * windows. A mere name must not: it could leave no number to go on with.
  */
 static int tidy(struct spool *spool)
 {
@@ -186,7 +186,8 @@ static int tidy(struct spool *spool)
 				return -errno;
 		} else if (spool_name_parse(name, &span) &&
 			   !memcmp(span.agent, spool->agent, sizeof(span.agent)) &&
-			   span.last > spool->sequence) {
+			   span.last > spool->sequence && span.last < INT64_MAX &&
+			   spool_is_whole(spool, &span)) {
 			spool->sequence = span.last;
 		}
 	}

@@ -67,12 +67,12 @@ struct spool_end spool_last_end(const struct spool *spool);
  * Writing. begin makes a temporary file; add appends a record; commit writes the header, checksum,
  * fsyncs the file, renames it and fsyncs the folder. free without commit removes the temporary.
  * begin returns -EEXIST when that window (agent, sequence) is in the spool already, safely on disk
- * and by itself: the newest window of a stream, the only one that may be drained again, is never
- * merged with others.
- * A failed commit leaves nothing in the spool: the window may be written again. After a failed add
- * every later call returns the same error. -ENOSPC, -EDQUOT, -EROFS and -EIO are to be expected.
- * A record whose lengths exceed the ABI's limits is a programmer's error (assert), as is a header
- * of another window than begin's. Free every writer before its spool.
+ * and by itself, and puts aside what has its name and is no window: the newest window of a stream,
+ * the only one that may be drained again, is never merged with others. A failed commit leaves
+ * nothing in the spool: the window may be written again. After a failed add every later call
+ * returns the same error. -ENOSPC, -EDQUOT, -EROFS and -EIO are to be expected. A record whose
+ * lengths exceed the ABI's limits is a programmer's error (assert), as is a header of another
+ * window than begin's. Free every writer before its spool.
  */
 must_check int spool_writer_new(struct spool_writer **ret, struct spool *spool,
 				const uint8_t agent[16], uint64_t sequence);

@@ -33,13 +33,22 @@ struct spool_writer {
 	uint8_t buffer[BUFFER_BYTES];
 };
 
-/* The window is there already. Its file was synced before it was named, the name maybe not. */
-static int confirm_existing(struct spool *spool, const char *name)
+/*
+ * Is the window there already? Its file was synced before it was named, the name maybe not. What
+ * just has its name must not pass for it, for then its counts would be cleared.
+ */
+static int confirm_existing(struct spool *spool, const struct spool_span *span)
 {
+	char name[SPOOL_NAME_BYTES];
 	int err;
 
+	spool_name_format(name, span);
 	if (faccessat(spool->fd, name, F_OK, AT_SYMLINK_NOFOLLOW))
 		return errno == ENOENT ? 0 : -errno;
+	if (!spool_is_whole(spool, span)) {
+		err = spool_put_aside(spool, name, "stood in the place of a window");
+		return err == -ENOENT ? 0 : err; /* or the shipper was faster */
+	}
 	err = spool_sync_folder(spool->fd);
 	return err ? err : -EEXIST;
 }
@@ -48,12 +57,10 @@ int spool_writer_new(struct spool_writer **ret, struct spool *spool, const uint8
 		     uint64_t sequence)
 {
 	struct spool_span span = {.first = sequence, .last = sequence};
-	char name[SPOOL_NAME_BYTES];
 	int err;
 
 	memcpy(span.agent, agent, sizeof(span.agent));
-	spool_name_format(name, &span);
-	err = confirm_existing(spool, name);
+	err = confirm_existing(spool, &span);
 	return err ? err : spool_writer_open(ret, spool, agent, sequence);
 }
 

@@ -146,7 +146,7 @@ class Agent:
     def spool(self):
         """Names of the windows that wait to be shipped."""
         return sorted(name for path, _, names in os.walk(self.state) for name in names
-                      if name.endswith(".win") or ".window" in name)
+                      if name.endswith(".win") and os.path.basename(path) != "bad")
 
     def status(self):
         """`pulltap status --output json` of this agent."""

@@ -342,6 +342,31 @@ static void hostile_entries_are_put_aside_with_the_reason(void **state)
 	spool_free(&spool);
 }
 
+/* Neither takes the place of a window to come nor uses up the numbers. */
+static void foreign_file_with_a_windows_name_is_not_taken_for_it(void **state)
+{
+	struct spool *spool = open_spool(*state);
+	char name[SPOOL_NAME_BYTES], last[SPOOL_NAME_BYTES];
+	struct spool_stats stats;
+
+	assert_int_equal(sample_write(spool, spool_agent(spool), 1, 1), 0);
+	assert_int_equal(spool_oldest(spool, name), 1);
+	assert_int_equal(spool_remove(spool, name), 0);
+	name[19] = '2';
+	sample_put_file(*state, name, "garbage", 7);
+	assert_int_equal(sample_write(spool, spool_agent(spool), 2, 5), 0);
+	assert_int_equal(sample_check(spool, name, 5), 0);
+	assert_int_equal(sample_write(spool, spool_agent(spool), 2, 5), -EEXIST);
+	assert_int_equal(spool_stats(spool, &stats), 0);
+	assert_int_equal(stats.bad_files, 1);
+	snprintf(last, sizeof(last), "18446744073709551615%s", name + 20);
+	sample_put_file(*state, last, "garbage", 7);
+	spool_free(&spool);
+	spool = open_spool(*state);
+	assert_int_equal(spool_sequence(spool), 2);
+	spool_free(&spool);
+}
+
 static void names_with_a_slash_never_leave_the_folder(void **state)
 {
 	struct spool *spool = open_spool(*state);
@@ -403,6 +428,7 @@ int main(void)
 		TEST(windows_come_oldest_first_however_many_wait),
 		TEST(names_that_are_no_windows_are_left_alone),
 		TEST(hostile_entries_are_put_aside_with_the_reason),
+		TEST(foreign_file_with_a_windows_name_is_not_taken_for_it),
 		TEST(names_with_a_slash_never_leave_the_folder),
 		TEST(linked_folder_or_state_file_is_refused),
 		TEST(other_processes_can_look_without_changing_anything),
