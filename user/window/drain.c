@@ -172,8 +172,9 @@ static struct spool_end ends_now(const struct spool *spool, const struct kernel 
 	const struct pt_slot *slot = &kernel->control->slot[kernel->control->active & 1];
 	struct spool_end end = {.sequence = slot->sequence, .boot_ns = now};
 
-	return memcmp(slot->agent, spool_agent(spool), sizeof(slot->agent)) ? (struct spool_end){}
-									    : end;
+	if (memcmp(slot->agent, spool_agent(spool), sizeof(slot->agent)))
+		memset(&end, 0, sizeof(end));
+	return end;
 }
 
 int drain_begin(struct kernel *kernel, struct spool *spool, struct kernel *before)

@@ -72,5 +72,7 @@ struct spool_end spool_last_end(const struct spool *spool)
 		return (struct spool_end){0};
 	snprintf(again, sizeof(again), "%s %020" PRIu64 " %020" PRIu64 "\n", stream, end.sequence,
 		 end.boot_ns);
-	return strcmp(text, again) ? (struct spool_end){0} : end;
+	if (strcmp(text, again))
+		memset(&end, 0, sizeof(end));
+	return end;
 }
