@@ -82,7 +82,7 @@ int helper_receive(int socket, void *data, size_t size, int *fds, unsigned int *
 static int ask(const struct helper_request *request, const int *fds, unsigned int fds_count)
 {
 	int got[HELPER_FDS], rc;
-	unsigned int got_count;
+	unsigned int got_count = 0;
 	int32_t result;
 
 	if (helper < 0)
