@@ -81,17 +81,14 @@ static void find_losses(const json_t *status, json_t *found)
 	}
 }
 
-static void find_shipping(const json_t *agent, json_t *found)
+/* A status file that is old says nothing about it any more. */
+static void find_writing(const json_t *agent, json_t *found)
 {
-	const json_t *shipping = json_object_get(agent, "shipping");
 	const char *error =
 		json_string_value(json_object_get(json_object_get(agent, "windows"), "error"));
-	const char *state = json_string_value(json_object_get(shipping, "state")) ?: "";
-	const char *said = json_string_value(json_object_get(shipping, "last_error"));
-	bool refused =
-		!strcmp(state, "schema") || !strcmp(state, "denied") || !strcmp(state, "spool");
-	json_int_t aside = number(shipping, "put_aside");
 
+	if (!json_is_true(json_object_get(agent, "running")))
+		return;
 	if (error)
 		trouble_add(found, "make room in --state-dir, or make it writable",
 			    "windows can't be written: %s; counts stay in the kernel", error);
@@ -100,6 +97,17 @@ static void find_shipping(const json_t *agent, json_t *found)
 			    "nothing can be written to the state folder for %" JSON_INTEGER_FORMAT
 			    " s, or the agent hangs; counts stay in the kernel",
 			    number(agent, "written_s_ago"));
+}
+
+static void find_shipping(const json_t *agent, json_t *found)
+{
+	const json_t *shipping = json_object_get(agent, "shipping");
+	const char *state = json_string_value(json_object_get(shipping, "state")) ?: "";
+	const char *said = json_string_value(json_object_get(shipping, "last_error"));
+	bool refused =
+		!strcmp(state, "schema") || !strcmp(state, "denied") || !strcmp(state, "spool");
+	json_int_t aside = number(shipping, "put_aside");
+
 	if (aside)
 		trouble_add(found, "look at the reasons beside the files in spool/bad",
 			    "%" JSON_INTEGER_FORMAT " damaged window files were put aside", aside);
@@ -153,6 +161,7 @@ json_t *trouble_find(const json_t *status)
 		return NULL;
 	find_imbalance(agent, found);
 	find_losses(status, found);
+	find_writing(agent, found);
 	find_probes(status, found);
 	trouble_truths(status, found);
 	trouble_switch(status, found);
