@@ -13,7 +13,7 @@ import pytest
 from lib import books
 from lib.agent import Agent, BINARY, pulltap
 from lib.images import Image
-from lib.load import curl, mixed
+from lib.load import curl, mixed, pull
 from lib.proc import Process, run, until
 from lib.registry import Registry
 from lib.rights import UID, USER, bits, children, start_as_service, status, tasks, without_user
@@ -57,13 +57,6 @@ def filled(keep, mode=0o755):
     for number in range(4):
         registry.push(Image(f"privileges-{number}"), f"team/app-{number}", "v1", "latest")
     return registry
-
-
-def pull(registry, truth):
-    since = registry.mark()
-    curl(registry, mixed(registry.names()))
-    registry.settle()
-    return truth.feed(registry.requests(since))
 
 
 def test_no_thread_keeps_a_right_and_every_registry_is_counted(keep, database):

@@ -11,7 +11,7 @@ import pytest
 from lib import books
 from lib.agent import Agent, BINARY, migrate
 from lib.images import Image
-from lib.load import curl, mixed
+from lib.load import pull
 from lib.postgres import Postgres
 from lib.proc import Folder, clean_environment, free_port, run, until
 from lib.registry import Registry, make_certificate
@@ -65,13 +65,6 @@ def registry(keep):
     for number in range(3):
         registry.push(Image(f"secret-{number}"), f"team/app-{number}", "v1")
     return registry
-
-
-def pull(registry, truth):
-    since = registry.mark()
-    curl(registry, mixed(registry.names()))
-    registry.settle()
-    return truth.feed(registry.requests(since))
 
 
 def readable(folder, name, source):

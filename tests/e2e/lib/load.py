@@ -71,6 +71,14 @@ def curl(registry, asks, parallel=16, http2=False, timeout=300):
     return got
 
 
+def pull(registry, truth):
+    """One of everything that the registry holds; the truth learns what its log says of it."""
+    since = registry.mark()
+    curl(registry, mixed(registry.names()))
+    registry.settle()
+    return truth.feed(registry.requests(since))
+
+
 class Trickle:
     """
     A thread that asks without end, at most rate requests a second, over one kept connection per
