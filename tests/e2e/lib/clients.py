@@ -227,14 +227,21 @@ class Docker(Client):
         self._run("pull", "-q", reference(registry, repository, name))
 
     def forget(self):
-        # what stays in the store makes the next pull a HEAD alone: look again until it is empty
         def empty():
             images = self._run("images", "-q", "-a", "--no-trunc").stdout.split()
             if images:
                 self._run("rmi", "-f", *sorted(set(images)), check=False)
             return not images
 
-        until(empty, 20, what="docker's store is empty")
+        until(empty, 20, what="docker lists no images")
+        # dockerd keeps manifests in its containerd's content store, where rmi ends a lease and no
+        # more: they go when containerd collects its garbage, some time later. A pull that comes
+        # before finds its manifest there and sends HEAD alone, as if the image were present.
+        until(lambda: not self._content(), 60, what=lambda: f"{self._content()} are collected")
+
+    def _content(self):
+        return [blob for path, _, blobs in os.walk(self.folder / "data/containerd/daemon")
+                if "/io.containerd.content.v1.content/blobs/" in path for blob in blobs]
 
     def stop(self):
         if self.daemon:
