@@ -100,6 +100,10 @@ test-faults: $(BUILD)/pulltap $(BUILD)/asan/pulltap tools variants ## everything
 test-faults-short: $(BUILD)/pulltap $(BUILD)/asan/pulltap tools variants
 	PULLTAP_FAULTS=0.15 $(PYTEST) tests/faults
 
+.PHONY: test-counting
+test-counting: $(BUILD)/pulltap tools ## what a pull is: every client, case and way, one table (root)
+	PULLTAP_COUNTING=full $(PYTEST) -rA tests/e2e/test_counting*.py
+
 # Other builds, which upgrades are tested with.
 VARIANTS := $(BUILD)/other/pulltap $(BUILD)/longer/pulltap
 .PHONY: variants FORCE

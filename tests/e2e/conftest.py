@@ -58,3 +58,34 @@ def database(postgres):
     """A started cluster with pulltap's schema."""
     migrate(postgres)
     return postgres
+
+
+_cells = {}
+
+
+@pytest.fixture
+def table():
+    """table(client, case, cell, way): a line of the truth table, the same for every way."""
+
+    def add(client, case, cell, way):
+        _cells.setdefault((client, case), {}).setdefault(cell, []).append(way)
+
+    return add
+
+
+def pytest_terminal_summary(terminalreporter):
+    """As docs/counting.md shows it. A line more for a way that differs from the others."""
+    if not _cells:
+        return
+    terminalreporter.write_line("")
+    terminalreporter.write_line("| client | case | manifest requests | tag | manifest | child | ways |")
+    terminalreporter.write_line("| --- | --- | --- | --- | --- | --- | --- |")
+
+    def count(total):
+        return f"{total[0]} / {total[1]}" if any(total) else ""
+
+    for (client, case), cells in _cells.items():
+        for cell, ways in cells.items():
+            terminalreporter.write_line(
+                f"| {client} | {case} | {cell.requests or 'none'} | {count(cell.tag)} | "
+                f"{count(cell.manifest)} | {count(cell.child)} | {len(ways)} |")

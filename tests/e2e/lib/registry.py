@@ -71,15 +71,19 @@ class Registry:
     """
     tls: own certificate, HTTP/1.1 and HTTP/2 as the client likes
     user: (name, password) for htpasswd, None for an open registry
+    tokens: a TokenServer that lets user in, instead of htpasswd
+    storage: the folder of another Registry's storage, which is then shared
     environment: extra REGISTRY_* settings
     """
 
-    def __init__(self, tls=False, user=None, environment=None):
+    def __init__(self, tls=False, user=None, environment=None, tokens=None, storage=None):
         self.folder = Folder("pulltap-registry-")
         self.port = free_port()
         self.host = f"127.0.0.1:{self.port}"
         self.tls = tls
-        self.user = user
+        self.tokens = tokens
+        self.user = tokens.user if tokens else user
+        self.storage = storage or self.folder.make("storage")
         self.url = f"{'https' if tls else 'http'}://{self.host}"
         self.ca = None
         self.process = None
@@ -102,12 +106,14 @@ class Registry:
         config = {
             "version": 0.1,
             "log": {"level": "warn", "accesslog": {"disabled": False}},
-            "storage": {"filesystem": {"rootdirectory": self.folder.make("storage")},
+            "storage": {"filesystem": {"rootdirectory": self.storage},
                         "delete": {"enabled": True},
                         "maintenance": {"uploadpurging": {"enabled": False}}},
             "http": http_part,
         }
-        if self.user:
+        if self.tokens:
+            config["auth"] = {"token": self.tokens.config()}
+        elif self.user:
             done = run(["htpasswd", "-Bbn", "-C", "4", *self.user])
             path = self.folder.write("htpasswd", done.stdout)
             config["auth"] = {"htpasswd": {"realm": "test", "path": path}}
@@ -194,16 +200,20 @@ class Registry:
                 context=ssl.create_default_context(cafile=self.ca))
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
 
-    def headers(self, **more):
+    def headers(self, path=None, **more):
         made = dict(more)
-        if self.user:
+        if self.tokens:
+            repository = re.match(r"/v2/(.+)/(?:manifests|blobs|tags)/", path).group(1)
+            made["Authorization"] = "Bearer " + self.tokens.token(
+                [f"repository:{repository}:pull,push,delete"])
+        elif self.user:
             made["Authorization"] = "Basic " + base64.b64encode(
                 ":".join(self.user).encode()).decode()
         return made
 
     def ask(self, connection, method, path, body=None, expect=(200, 201, 202), **headers):
         headers.setdefault("Accept", images.ACCEPT)
-        connection.request(method, path, body=body, headers=self.headers(**headers))
+        connection.request(method, path, body=body, headers=self.headers(path, **headers))
         reply = connection.getresponse()
         data = reply.read()
         if reply.status not in expect:
@@ -257,15 +267,15 @@ class Registry:
     def tags(self, repository):
         connection = self.connect()
         try:
-            connection.request("GET", f"/v2/{repository}/tags/list", headers=self.headers())
+            path = f"/v2/{repository}/tags/list"
+            connection.request("GET", path, headers=self.headers(path))
             return sorted(json.loads(connection.getresponse().read()).get("tags") or [])
         finally:
             connection.close()
 
     def names(self):
         """{(repository, tag): digest} of all that is stored, read from the storage itself."""
-        root = os.path.join(self.folder.path, "storage", "docker", "registry", "v2",
-                            "repositories")
+        root = os.path.join(self.storage, "docker", "registry", "v2", "repositories")
         found = {}
         for path, folders, files in os.walk(root):
             if path.endswith("/current") and "link" in files:
