@@ -55,6 +55,11 @@ enum pt_op {
 	 * "" is all of them; tag: the source; repository: who; count: milliseconds.
 	 */
 	PT_OP_OFF = 6,
+	/*
+	 * No count of its own: a peer pulled an index and then, in the same repository, the
+	 * manifest of this digest. Tag: the index's digest.
+	 */
+	PT_OP_CHILD = 7,
 	PT_OP_COUNT,
 } PT_BYTE;
 

@@ -4,7 +4,7 @@ the other, in dictionaries, with nothing shared with the code under test."""
 from collections import defaultdict
 from datetime import datetime, timedelta, timezone
 
-GET, HEAD, PUT, DELETE, HINTED = 1, 2, 3, 4, 5
+GET, HEAD, PUT, DELETE, HINTED, CHILD = 1, 2, 3, 4, 5, 7
 DAY = 86400 * 10**6
 # a Wednesday, 12:00 UTC
 NOON = int(datetime(2026, 3, 4, 12, tzinfo=timezone.utc).timestamp()) * 10**6
@@ -49,8 +49,9 @@ def greatest(a, b):
 
 class Total:
     def __init__(self):
-        self.pulls = self.checks = self.pushes = 0
-        self.first_pull = self.last_pull = self.last_check = self.last_push = None
+        self.pulls = self.checks = self.pushes = self.hinted = 0
+        self.first_pull = self.last_pull = self.first_check = self.last_check = None
+        self.last_push = None
         self.days = defaultdict(lambda: [0, 0])
 
     def add(self, item):
@@ -61,10 +62,12 @@ class Total:
             self.last_pull = greatest(self.last_pull, at)
             self.days[day_of(at)][0] += count
         if op == HINTED:
+            self.hinted += count
             self.checks -= count
             self.days[day_of(at)][1] -= count
         if op == HEAD:
             self.checks += count
+            self.first_check = least(self.first_check, at)
             self.last_check = greatest(self.last_check, at)
             self.days[day_of(at)][1] += count
         if op == PUT:
@@ -72,8 +75,9 @@ class Total:
             self.last_push = greatest(self.last_push, at)
 
     def row(self):
-        return (self.pulls, self.checks, self.pushes, text(self.first_pull),
-                text(self.last_pull), text(self.last_check), text(self.last_push))
+        return (self.pulls, self.checks, self.pushes, self.hinted, text(self.first_pull),
+                text(self.last_pull), text(self.first_check), text(self.last_check),
+                text(self.last_push))
 
 
 class Model:
@@ -118,8 +122,8 @@ class Model:
 
 def totals(db, view, name):
     return {(row["registry"], row["repository"], row[name]):
-            (row["pulls"], row["checks"], row["pushes"], row["first_pull"], row["last_pull"],
-             row["last_check"], row["last_push"])
+            (row["pulls"], row["checks"], row["pushes"], row["hinted_pulls"], row["first_pull"],
+             row["last_pull"], row["first_check"], row["last_check"], row["last_push"])
             for row in db.rows(f"select * from pulltap.{view}")}
 
 

@@ -6,7 +6,7 @@ import os
 import re
 
 import pytest
-from model import DAY, DELETE, GET, HEAD, MINUTE, NOON, PUT, digest, record, text, window
+from model import DAY, DELETE, GET, HEAD, HINTED, MINUTE, NOON, PUT, digest, record, text, window
 
 ROOT = os.path.join(os.path.dirname(__file__), "..", "..")
 DASHBOARDS = sorted(glob.glob(os.path.join(ROOT, "deploy", "grafana", "dashboards", "*.json")))
@@ -123,6 +123,25 @@ def test_repositories_sum_tags_and_manifests(populated):
     assert (row["tags"], row["manifests"]) == (4, 6)
     assert row["tag_pulls"] == row["manifest_pulls"] == 3 + 5 + 6 + 7 + 1
     assert row["tag_checks"] == 3
+
+
+def test_notions_of_others_are_what_they_would_have_counted(db, tool):
+    """Two pulls by name, three by HEAD and GET, four checks, five pulls and six checks by digest."""
+    tool.apply(window(
+        record(GET, "v1", digest(1), NOON + 1, 2), record(HEAD, "v1", digest(1), NOON + 3, 3 + 4),
+        record(HINTED, "v1", digest(1), NOON + 4, 3), record(GET, "", digest(1), NOON + 5, 5),
+        record(HEAD, "", digest(1), NOON + 6, 6)))
+
+    def row(view):
+        found, = db.rows(f"select pulls, last_pull from pulltap.{view}")
+        return found["pulls"], found["last_pull"]
+
+    assert row("tags") == (2 + 3, text(NOON + 4))
+    assert row("manifests") == (2 + 3 + 5, text(NOON + 5))
+    assert row("tags_as_quay") == (2 + 3 + 4, text(NOON + 4))
+    assert row("manifests_as_quay") == (2 + 2 * 3 + 4 + 5 + 6, text(NOON + 6))
+    assert row("tags_as_harbor") == (2, text(NOON + 1))
+    assert row("manifests_as_harbor") == (2 + 3 + 5, text(NOON + 5))
 
 
 def test_longest_unused_page_uses_the_index(populated):

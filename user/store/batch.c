@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "store/batch_internal.h"
 #include "store/names.h"
 
 #define US_PER_DAY 86400000000ll
@@ -22,19 +23,6 @@ struct gather {
 	uint32_t *tag_slots, *manifest_slots;
 	uint32_t mask;
 };
-
-#define APPEND(list)                                                                               \
-	({                                                                                         \
-		if ((list)->count == (list)->capacity) {                                           \
-			uint32_t capacity_ = (list)->capacity ? 2 * (list)->capacity : 64;         \
-			void *items_ = realloc((list)->items, capacity_ * sizeof(*(list)->items)); \
-			if (items_) {                                                              \
-				(list)->items = items_;                                            \
-				(list)->capacity = capacity_;                                      \
-			}                                                                          \
-		}                                                                                  \
-		(list)->count < (list)->capacity ? &(list)->items[(list)->count++] : NULL;         \
-	})
 
 int64_t batch_time(int64_t unix_us)
 {
@@ -139,14 +127,22 @@ static uint32_t entry_of(struct gather *gather, bool is_tag, const struct window
 		.manifest = BATCH_NONE,
 		.first_pull = BATCH_NO_TIME,
 		.last_pull = BATCH_NO_TIME,
+		.first_check = BATCH_NO_TIME,
 		.last_check = BATCH_NO_TIME,
 		.last_push = BATCH_NO_TIME,
 		.last_delete = BATCH_NO_TIME,
+		.last_direct = BATCH_NO_TIME,
 		.since = BATCH_NO_TIME,
 		.seen = BATCH_NO_TIME,
 	};
 	slots[slot] = ++entries->count;
 	return entries->count - 1;
+}
+
+static void lower_time(int64_t *time, int64_t at)
+{
+	if (*time == BATCH_NO_TIME || at < *time)
+		*time = at;
 }
 
 static void raise_time(int64_t *time, int64_t at)
@@ -195,15 +191,18 @@ static int add_counts(struct batch_days *days, struct batch_entry *entry, uint32
 	switch (record->op) {
 	case PT_OP_HINTED_GET:
 		checks = -count; /* its HEAD was counted as a check before */
+		entry->hinted += count;
 		/* fall through */
 	case PT_OP_GET:
 		pulls = count;
-		if (entry->first_pull == BATCH_NO_TIME || at < entry->first_pull)
-			entry->first_pull = at;
+		if (record->op == PT_OP_GET)
+			raise_time(&entry->last_direct, at);
+		lower_time(&entry->first_pull, at);
 		raise_time(&entry->last_pull, at);
 		break;
 	case PT_OP_HEAD:
 		checks = count;
+		lower_time(&entry->first_check, at);
 		raise_time(&entry->last_check, at);
 		break;
 	case PT_OP_PUT:
@@ -279,6 +278,20 @@ static int add_off(struct batch *batch, const struct window_record *record)
 	return 0;
 }
 
+/* PT_OP_CHILD: the record names two manifests, and counts none of them. */
+static int add_child(struct gather *gather, const struct window_record *record)
+{
+	struct window_record parent = *record;
+	struct digest index, child;
+
+	parent.digest = record->tag;
+	if (digest_parse(&index, record->tag.data, record->tag.length) ||
+	    digest_parse(&child, record->digest.data, record->digest.length))
+		return reject(gather->batch, record, "index or child is malformed");
+	return batch_add_child(gather->batch, entry_of(gather, false, &parent, &index),
+			       entry_of(gather, false, record, &child), record);
+}
+
 static int add_record(struct gather *gather, struct window_record *record)
 {
 	struct batch *batch = gather->batch;
@@ -292,6 +305,8 @@ static int add_record(struct gather *gather, struct window_record *record)
 		return add_off(batch, record);
 	if (reason)
 		return reject(batch, record, reason);
+	if (record->op == PT_OP_CHILD)
+		return add_child(gather, record);
 	if (record->digest.length) {
 		if (!digest_parse(&digest, record->digest.data, record->digest.length)) {
 			manifest = entry_of(gather, false, record, &digest);
@@ -305,6 +320,8 @@ static int add_record(struct gather *gather, struct window_record *record)
 		tag = entry_of(gather, true, record, NULL);
 		err = add_counts(&batch->tag_days, &batch->tags.items[tag], tag, record);
 	}
+	if (!err)
+		err = batch_add_half(batch, tag, manifest, record);
 	if (err)
 		return err;
 	if (record->op == PT_OP_DELETE) {
@@ -330,7 +347,7 @@ int batch_new(struct batch **ret, struct spool_reader *reader, const struct id_c
 	uint64_t slots = 64;
 	int err;
 
-	while (slots < 2 * records)
+	while (slots < 4 * records)
 		slots *= 2;
 	tag_slots = calloc(slots, sizeof(*tag_slots));
 	manifest_slots = calloc(slots, sizeof(*manifest_slots));
@@ -339,11 +356,11 @@ int batch_new(struct batch **ret, struct spool_reader *reader, const struct id_c
 	gather.tag_slots = tag_slots;
 	gather.manifest_slots = manifest_slots;
 	gather.mask = (uint32_t)(slots - 1);
-	/* no more entries than records; pages that stay untouched cost nothing */
+	/* a record names one tag and two manifests at most; pages that stay untouched cost nothing */
 	batch->tags.items = calloc(records + 1, sizeof(struct batch_entry));
-	batch->manifests.items = calloc(records + 1, sizeof(struct batch_entry));
+	batch->manifests.items = calloc(2 * records + 1, sizeof(struct batch_entry));
 	batch->tags.order = malloc((records + 1) * sizeof(uint32_t));
-	batch->manifests.order = malloc((records + 1) * sizeof(uint32_t));
+	batch->manifests.order = malloc((2 * records + 1) * sizeof(uint32_t));
 	if (!batch->tags.items || !batch->manifests.items || !batch->tags.order ||
 	    !batch->manifests.order)
 		return -ENOMEM;
@@ -371,6 +388,8 @@ void batch_free(struct batch **ptr)
 	free(batch->manifest_days.items);
 	free(batch->observations.items);
 	free(batch->deleted.items);
+	free(batch->unpaired.items);
+	free(batch->children.items);
 	free(batch->rejects.items);
 	free(batch->offs.items);
 	free(batch);

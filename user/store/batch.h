@@ -29,7 +29,9 @@ struct batch_entry {
 	int64_t pulls, checks, pushes;
 	int32_t day; /* newest day with a pull or check since 1970-01-01, 0 none */
 	int64_t day_pulls, day_checks; /* of that day */
-	int64_t first_pull, last_pull, last_check, last_push, last_delete;
+	int64_t hinted; /* of pulls: by digest after a HEAD of the tag */
+	int64_t first_pull, last_pull, first_check, last_check, last_push, last_delete;
+	int64_t last_direct; /* tags: latest GET by name */
 	/* tags: the newest observation; evidence is an enum pt_op, 0 none */
 	uint32_t manifest; /* index of an entry, BATCH_NONE: deleted */
 	int64_t since, seen;
@@ -69,6 +71,37 @@ struct batch_observations {
 	uint32_t count, capacity;
 };
 
+/*
+ * What this node could not pair, for the database to pair with other nodes': HEADs of a tag that no
+ * GET followed, and GETs by digest (tag is BATCH_NONE) that no HEAD preceded. count is below 0
+ * where the HEAD was in an earlier window.
+ */
+struct batch_half {
+	uint32_t tag;
+	uint32_t manifest;
+	int64_t count;
+	int64_t at;
+};
+
+struct batch_halves {
+	struct batch_half *items;
+	uint32_t count, capacity;
+};
+
+/* Manifests of an index and of one of its children, and how often they were seen to be pulled so.
+ */
+struct batch_child {
+	uint32_t index;
+	uint32_t child;
+	int64_t count;
+	int64_t at;
+};
+
+struct batch_children {
+	struct batch_child *items;
+	uint32_t count, capacity;
+};
+
 struct batch_reject {
 	struct window_text registry, repository, tag, digest;
 	uint64_t count;
@@ -98,6 +131,8 @@ struct batch {
 	struct batch_days tag_days, manifest_days;
 	struct batch_observations observations; /* after batch_sort: all but each tag's newest */
 	struct batch_observations deleted; /* manifests by digest; tag is BATCH_NONE */
+	struct batch_halves unpaired; /* after batch_sort: none is 0 */
+	struct batch_children children;
 	struct batch_rejects rejects;
 	struct batch_offs offs;
 };

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "store/batch.h"
+#include "store/batch_internal.h"
 
 static int by_id(const void *a, const void *b, void *context)
 {
@@ -210,5 +210,7 @@ int batch_sort(struct batch *batch)
 	sort_entries(&batch->manifests);
 	sort_days(&batch->tag_days, &batch->tags);
 	sort_days(&batch->manifest_days, &batch->manifests);
+	batch_sort_unpaired(batch);
+	batch_sort_children(batch);
 	return fold_observations(batch);
 }

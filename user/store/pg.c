@@ -396,7 +396,7 @@ int pg_prepare(struct pg *pg, const char *name, const char *sql)
 
 int pg_call(struct pg *pg, const char *name, struct pg_params *params, PGresult **ret)
 {
-	static const int binary[PG_PARAMS] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
+	static const int binary[PG_PARAMS] = {[0 ... PG_PARAMS - 1] = 1};
 	int i;
 
 	for (i = 0; i < params->count; i++) {

@@ -29,7 +29,7 @@ bool pg_connected(const struct pg *pg);
 void pg_disconnect(struct pg *pg);
 
 /* Parameters of one call, all binary. Grows as needed; errors are latched until pg_call. */
-#define PG_PARAMS 18
+#define PG_PARAMS 21
 struct pg_params {
 	int count;
 	const char *values[PG_PARAMS];

@@ -32,18 +32,21 @@ enum column {
 	PULLS,
 	CHECKS,
 	PUSHES,
+	HINTED,
 	DAY,
 	DAY_PULLS,
 	DAY_CHECKS,
 	FIRST_PULL,
 	LAST_PULL,
+	FIRST_CHECK,
 	LAST_CHECK,
 	LAST_PUSH,
 	LAST_DELETE,
-	MANIFEST,
+	MANIFEST, /* from here on of tags alone */
 	SINCE,
 	SEEN,
 	EVIDENCE,
+	LAST_DIRECT,
 	COLUMNS
 };
 
@@ -53,11 +56,13 @@ static void add_counts(struct pg_array *a[], const struct batch_entry *entry)
 	pg_array_int(a[PULLS], entry->pulls);
 	pg_array_int(a[CHECKS], entry->checks);
 	pg_array_int(a[PUSHES], entry->pushes);
+	pg_array_int(a[HINTED], entry->hinted);
 	pg_array_int(a[DAY], entry->day);
 	pg_array_int(a[DAY_PULLS], entry->day_pulls);
 	pg_array_int(a[DAY_CHECKS], entry->day_checks);
 	add_time(a[FIRST_PULL], entry->first_pull);
 	add_time(a[LAST_PULL], entry->last_pull);
+	add_time(a[FIRST_CHECK], entry->first_check);
 	add_time(a[LAST_CHECK], entry->last_check);
 	add_time(a[LAST_PUSH], entry->last_push);
 	add_time(a[LAST_DELETE], entry->last_delete);
@@ -73,16 +78,31 @@ static void add_observation(struct pg_array *a[], const struct batch *batch,
 	add_time(a[SINCE], tag->since);
 	add_time(a[SEEN], tag->seen);
 	pg_array_int(a[EVIDENCE], tag->evidence);
+	add_time(a[LAST_DIRECT], tag->last_direct);
 }
 
 static int send_entries(struct store *store, const struct batch *batch,
 			const struct window_header *header, bool tags)
 {
-	static const enum pg_type types[COLUMNS] = {
-		PG_INT8,	PG_INT8,	PG_INT8,	PG_INT8,
-		PG_INT4,	PG_INT8,	PG_INT8,	PG_TIMESTAMPTZ,
-		PG_TIMESTAMPTZ, PG_TIMESTAMPTZ, PG_TIMESTAMPTZ, PG_TIMESTAMPTZ,
-		PG_INT8,	PG_TIMESTAMPTZ, PG_TIMESTAMPTZ, PG_INT2};
+	static const enum pg_type types[COLUMNS] = {[ID] = PG_INT8,
+						    [PULLS] = PG_INT8,
+						    [CHECKS] = PG_INT8,
+						    [PUSHES] = PG_INT8,
+						    [HINTED] = PG_INT8,
+						    [DAY] = PG_INT4,
+						    [DAY_PULLS] = PG_INT8,
+						    [DAY_CHECKS] = PG_INT8,
+						    [FIRST_PULL] = PG_TIMESTAMPTZ,
+						    [LAST_PULL] = PG_TIMESTAMPTZ,
+						    [FIRST_CHECK] = PG_TIMESTAMPTZ,
+						    [LAST_CHECK] = PG_TIMESTAMPTZ,
+						    [LAST_PUSH] = PG_TIMESTAMPTZ,
+						    [LAST_DELETE] = PG_TIMESTAMPTZ,
+						    [MANIFEST] = PG_INT8,
+						    [SINCE] = PG_TIMESTAMPTZ,
+						    [SEEN] = PG_TIMESTAMPTZ,
+						    [EVIDENCE] = PG_INT2,
+						    [LAST_DIRECT] = PG_TIMESTAMPTZ};
 	const struct batch_entries *entries = tags ? &batch->tags : &batch->manifests;
 	struct pg_array *a[COLUMNS];
 	uint32_t from, to, i;
@@ -204,6 +224,72 @@ static void add_cut(struct pg_array *array, const struct window_text *text)
 		       text->length > REJECT_TEXT_MAX ? REJECT_TEXT_MAX : text->length);
 }
 
+static void add_unpaired(struct store *store, const struct batch *batch, uint32_t from)
+{
+	struct pg_params *params = &store->params;
+	struct pg_array *tags = pg_param_array(params, PG_INT8);
+	struct pg_array *manifests = pg_param_array(params, PG_INT8);
+	struct pg_array *counts = pg_param_array(params, PG_INT8);
+	struct pg_array *times = pg_param_array(params, PG_TIMESTAMPTZ);
+	const struct batch_halves *list = &batch->unpaired;
+	uint32_t i;
+
+	for (i = from; i < list->count && i - from < store->chunk; i++) {
+		const struct batch_half *half = &list->items[i];
+
+		if (half->tag == BATCH_NONE)
+			pg_array_null(tags);
+		else
+			pg_array_int(tags, batch->tags.items[half->tag].id);
+		pg_array_int(manifests, batch->manifests.items[half->manifest].id);
+		pg_array_int(counts, half->count);
+		pg_array_time(times, half->at);
+	}
+}
+
+/* Only where another node may have the other half. */
+static int send_unpaired(struct store *store, const struct batch *batch,
+			 const struct window_header *header)
+{
+	uint32_t from;
+	int err = 0;
+
+	if (!store->pairing)
+		return 0;
+	for (from = 0; from < batch->unpaired.count && !err; from += store->chunk) {
+		start(store, header);
+		add_unpaired(store, batch, from);
+		err = pg_call(store->pg, STORE_UNPAIRED, &store->params, NULL);
+	}
+	return err;
+}
+
+static int send_children(struct store *store, const struct batch *batch,
+			 const struct window_header *header)
+{
+	const struct batch_children *list = &batch->children;
+	const struct batch_entry *manifests = batch->manifests.items;
+	struct pg_array *indexes, *children, *counts, *times;
+	uint32_t from, i;
+	int err = 0;
+
+	for (from = 0; from < list->count && !err; from += store->chunk) {
+		start(store, header);
+		indexes = pg_param_array(&store->params, PG_INT8);
+		children = pg_param_array(&store->params, PG_INT8);
+		counts = pg_param_array(&store->params, PG_INT8);
+		times = pg_param_array(&store->params, PG_TIMESTAMPTZ);
+		for (i = from; i < list->count && i - from < store->chunk; i++) {
+			pg_array_int(indexes, manifests[list->items[i].index].id);
+			pg_array_int(children, manifests[list->items[i].child].id);
+			pg_array_int(counts, list->items[i].count);
+			pg_array_time(times, list->items[i].at);
+		}
+		err = pg_call(store->pg, STORE_CHILDREN, &store->params, NULL);
+	}
+	return err;
+}
+
 static int send_rejected(struct store *store, const struct batch *batch,
 			 const struct window_header *header)
 {
@@ -274,6 +360,10 @@ int store_send(struct store *store, const struct batch *batch, const struct wind
 		err = send_days(store, batch, header);
 	if (!err)
 		err = send_versions(store, batch, header);
+	if (!err)
+		err = send_unpaired(store, batch, header);
+	if (!err)
+		err = send_children(store, batch, header);
 	if (!err)
 		err = send_rejected(store, batch, header);
 	if (!err)

@@ -25,18 +25,21 @@ static const struct {
 	const char *sql;
 } statements[] = {
 	{"schema_number", "select pulltap.schema_number()"},
-	{"maintain", "select pulltap.maintain()"},
+	{STORE_MAINTAIN, "select pulltap.maintain()"},
 	{STORE_INTERN_TAGS, "select pulltap.intern_tags($1, $2, $3, $4)"},
 	{STORE_INTERN_MANIFESTS, "select pulltap.intern_manifests($1, $2, $3, $4, $5)"},
 	{STORE_CLOCK, "select (extract(epoch from clock_timestamp()) * 1000000)::bigint"},
 	{STORE_CLAIM,
 	 "select pulltap.claim_window($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"},
 	{STORE_TAGS, "select pulltap.apply_tags($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, "
-		     "$13, $14, $15, $16, $17, $18)"},
+		     "$13, $14, $15, $16, $17, $18, $19, $20, $21)"},
 	{STORE_MANIFESTS, "select pulltap.apply_manifests($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, "
-			  "$11, $12, $13, $14)"},
+			  "$11, $12, $13, $14, $15, $16)"},
 	{STORE_DAYS, "select pulltap.apply_days($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"},
 	{STORE_VERSIONS, "select pulltap.apply_versions($1, $2, $3, $4, $5, $6, $7, $8)"},
+	{STORE_UNPAIRED, "select pulltap.apply_unpaired($1, $2, $3, $4, $5, $6)"},
+	{STORE_PAIRS, "select pulltap.apply_pairs($1)"},
+	{STORE_CHILDREN, "select pulltap.apply_children($1, $2, $3, $4, $5, $6)"},
 	{STORE_REJECTED, "select pulltap.apply_rejected($1, $2, $3, $4, $5, $6, $7, $8, $9)"},
 	{STORE_OFF, "select pulltap.apply_off($1, $2, $3, $4, $5, $6, $7)"},
 };
@@ -204,22 +207,7 @@ static enum store_result prepare(struct store *store)
 	return STORE_ACCEPTED;
 }
 
-/* Months of history ahead. A failure costs nothing now: days then fall into the default. */
-static void maintain(struct store *store)
-{
-	int64_t today = time(NULL) / 86400;
-	char text[256];
-
-	if (store->maintained_day == today)
-		return;
-	pg_params_reset(&store->params);
-	store->maintained_day = today;
-	if (pg_call(store->pg, "maintain", &store->params, NULL))
-		log_warn("months of history were not made ahead", "error=%s",
-			 log_quote(text, sizeof(text), pg_error(store->pg)));
-}
-
-static enum store_result connect_store(struct store *store)
+static enum store_result connect_store(struct store *store, const struct window_header *header)
 {
 	enum store_result result;
 
@@ -232,7 +220,7 @@ static enum store_result connect_store(struct store *store)
 			return result;
 		}
 	}
-	maintain(store);
+	store_upkeep(store, header);
 	return STORE_ACCEPTED;
 }
 
@@ -366,7 +354,7 @@ static enum store_result apply(struct store *store, struct spool_reader *reader,
 	for (attempt = 0; attempt < 4; attempt++) {
 		_cleanup_(batch_free) struct batch *batch = NULL;
 
-		result = connect_store(store);
+		result = connect_store(store, header);
 		if (result != STORE_ACCEPTED)
 			return result;
 		if (ask_clock(store, header, &clock))

@@ -34,6 +34,8 @@ struct store {
 	uint32_t chunk;
 	int64_t maintained_day; /* when pulltap.maintain() last ran */
 	struct log_gate reject_gate, clock_gate;
+	int64_t paired_at; /* when pulltap.apply_pairs() last ran, monotonic seconds */
+	bool pairing; /* other nodes report too: halves are sent */
 	pthread_mutex_t lock; /* guards stats */
 	struct store_stats stats;
 };
@@ -47,14 +49,20 @@ struct store {
 must_check int store_intern(struct store *store, struct batch *batch, int64_t since_us);
 must_check int store_send(struct store *store, const struct batch *batch,
 			  const struct window_header *header);
+/* Before a window, in the window's name: upkeep.c. */
+void store_upkeep(struct store *store, const struct window_header *header);
 
 /* Names of the prepared statements; their SQL is in store.c. */
 #define STORE_CLOCK "clock"
+#define STORE_MAINTAIN "maintain"
+#define STORE_PAIRS "apply_pairs"
+#define STORE_CHILDREN "apply_children"
 #define STORE_CLAIM "claim_window"
 #define STORE_TAGS "apply_tags"
 #define STORE_MANIFESTS "apply_manifests"
 #define STORE_DAYS "apply_days"
 #define STORE_VERSIONS "apply_versions"
+#define STORE_UNPAIRED "apply_unpaired"
 #define STORE_REJECTED "apply_rejected"
 #define STORE_OFF "apply_off"
 #define STORE_INTERN_TAGS "intern_tags"

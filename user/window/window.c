@@ -11,7 +11,7 @@ const struct ledger_field ledger_fields[LEDGER_COUNT] = {
 static const char *const op_names[] = {
 	[PT_OP_NONE] = "none", [PT_OP_GET] = "get",	  [PT_OP_HEAD] = "head",
 	[PT_OP_PUT] = "put",   [PT_OP_DELETE] = "delete", [PT_OP_HINTED_GET] = "hinted_get",
-	[PT_OP_OFF] = "off",
+	[PT_OP_OFF] = "off",   [PT_OP_CHILD] = "child",
 };
 
 _Static_assert(sizeof(op_names) / sizeof(op_names[0]) == PT_OP_COUNT, "an operation has no name");

@@ -69,6 +69,7 @@ static void stored_numbers_never_change(void **state)
 	assert_int_equal(PT_OP_DELETE, 4);
 	assert_int_equal(PT_OP_HINTED_GET, 5);
 	assert_int_equal(PT_OP_OFF, 6);
+	assert_int_equal(PT_OP_CHILD, 7);
 	assert_int_equal(LEDGER_seen, 0);
 	assert_int_equal(LEDGER_counted, 1);
 	assert_int_equal(LEDGER_filtered_stack_growth, 2);
