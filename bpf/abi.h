@@ -135,7 +135,8 @@ _Static_assert(sizeof(struct pt_count) == 8, "one word per key and CPU");
 	X(note_hint_full, NOTE, "HEAD counted, its hint found no room")                            \
 	X(note_long_key, NOTE, "counted under a long key")                                         \
 	X(note_overflow, NOTE, "counted in the overflow map: no room or no memory for a key")      \
-	X(lost_entry, LOST, "no program stood behind the probe: only by a hand at its pins")
+	X(lost_entry, LOST, "no program stood behind the probe: only by a hand at its pins")       \
+	X(note_child_unlearned, NOTE, "counted, its relation to an index found no room")
 
 struct pt_ledger {
 #define X(name, kind, help) __u64 name;

@@ -15,6 +15,21 @@
 
 enum digest_result { DIGEST_FOUND, DIGEST_ABSENT, DIGEST_UNREAD, DIGEST_MALFORMED };
 
+/*
+ * Is this header's value the media type of an index? There are two, and among the media types of
+ * manifests their lengths are their own: 39 of the OCI's, 57 of Docker's manifest list.
+ */
+static __always_inline bool names_index(__u64 key, __u64 slice)
+{
+	__u64 text[2], name[2] = {};
+
+	if (!slice || bpf_probe_read_user(text, sizeof(text), (void *)slice) ||
+	    (text[1] != 39 && text[1] != 57) || bpf_probe_read_user(name, 12, (void *)key))
+		return false;
+	return name[0] == 0x2d746e65746e6f43ull /* "Content-" */ &&
+	       name[1] == 0x65707954 /* "Type" */;
+}
+
 /* Reads one Go string header {pointer, length} and its text into s->digest. */
 static __always_inline int read_digest(struct scratch *s, __u64 slice)
 {
@@ -55,11 +70,13 @@ static __always_inline bool key_matches(__u64 key, __u64 length)
 
 /*
  * Looks through the eight slots of a group in s->go: one control byte each at 0, keys at offset 8.
- * Returns a digest_result; DIGEST_ABSENT means go on.
+ * Returns a digest_result; DIGEST_ABSENT means go on. s->is_index is set by the way: a reply's
+ * headers are nearly always one group.
  */
 __noinline int search_group(struct scratch *s, int swiss, __u32 key_stride, __u32 values,
 			    __u32 value_stride)
 {
+	int rc = DIGEST_ABSENT;
 	__u32 i;
 
 	if (!s)
@@ -72,11 +89,13 @@ __noinline int search_group(struct scratch *s, int swiss, __u32 key_stride, __u3
 			continue;
 		if (key > 46 || value > 46)
 			break;
-		if (key_matches(s->go.words[key], s->go.words[key + 1]))
-			return s->go.words[value + 1] ? read_digest(s, s->go.words[value])
-						      : DIGEST_ABSENT;
+		if (s->go.words[key + 1] == 12 && s->go.words[value + 1])
+			s->is_index |= names_index(s->go.words[key], s->go.words[value]);
+		else if (!s->walk.type_only && s->go.words[value + 1] &&
+			 key_matches(s->go.words[key], s->go.words[key + 1]))
+			rc = read_digest(s, s->go.words[value]);
 	}
-	return DIGEST_ABSENT;
+	return rc;
 }
 
 /* Buckets of maps before Go 1.24. Returns 1 when done. */
@@ -151,8 +170,12 @@ static long group_step(__u32 step, struct scratch **scratch)
 	return 0;
 }
 
-/* Reads the digest out of the header map at address into s->digest, zero-padded. */
-static __noinline int find_digest(struct scratch *s, __u64 address, int kind)
+/*
+ * Reads the digest out of the header map at address into s->digest, zero-padded, and whether it is
+ * an index's. Where the digest is known only the latter, and then the first group is all that
+ * counts.
+ */
+static __noinline int find_digest(struct scratch *s, __u64 address, int kind, int known)
 {
 	struct header_walk *walk = &s->walk;
 	__u64 map[4];
@@ -165,6 +188,7 @@ static __noinline int find_digest(struct scratch *s, __u64 address, int kind)
 		return DIGEST_ABSENT;
 	__builtin_memset(walk, 0, sizeof(*walk));
 	walk->kind = kind;
+	walk->type_only = known;
 	walk->result = DIGEST_UNREAD;
 	if (kind == PT_GO_MAP_BUCKETS) {
 		__u32 b = ((__u8 *)map)[GO_HMAP_B];
@@ -177,7 +201,7 @@ static __noinline int find_digest(struct scratch *s, __u64 address, int kind)
 		/* growing in place keeps the size; reading half of the old array twice is harmless
 		 */
 		walk->other_last = walk->last >> 1;
-		if (!bucket_step(0, &s)) /* nearly always the only one */
+		if (!bucket_step(0, &s) && !known) /* nearly always the only one */
 			bpf_loop(GO_GROUPS_MAX, bucket_step, &s, 0);
 		return walk->result;
 	}
@@ -187,7 +211,7 @@ static __noinline int find_digest(struct scratch *s, __u64 address, int kind)
 		walk->other = map[GO_SWISS_DIR_PTR / 8];
 		walk->other_last = map[GO_SWISS_DIR_LEN / 8];
 	}
-	if (!group_step(0, &s))
+	if (!group_step(0, &s) && !known)
 		bpf_loop(GO_GROUPS_MAX, group_step, &s, 0);
 	return walk->result;
 }

@@ -180,11 +180,16 @@ static __always_inline void read_peer(struct scratch *s, const __u64 text[2])
 			s->peer[port + i] = 0;
 }
 
-/* The reply's digest: from the path where that names it, else from the reply's header. */
-static __always_inline void read_reply_digest(struct scratch *s, struct hit *hit, __u64 header)
+/*
+ * The reply's digest: from the path where that names it, else from the reply's header. And of a
+ * GET, whether it is an index.
+ */
+static __always_inline void read_reply_digest(struct scratch *s, struct hit *hit, __u64 header,
+					      bool get)
 {
 	int rc;
 
+	s->is_index = 0;
 	s->digest_length = 0;
 	__builtin_memset(s->digest, 0, sizeof(s->digest));
 	if (s->parts.is_digest) {
@@ -192,9 +197,11 @@ static __always_inline void read_reply_digest(struct scratch *s, struct hit *hit
 
 		if (!bpf_probe_read_kernel(s->digest, length, s->path + s->parts.reference))
 			s->digest_length = (__u32)length;
+		if (get && hit->control->hint_seconds)
+			find_digest(s, header, hit->site->go_map, 1);
 		return;
 	}
-	rc = find_digest(s, header, hit->site->go_map);
+	rc = find_digest(s, header, hit->site->go_map, 0);
 	if (rc == DIGEST_ABSENT)
 		ledger_add(hit->ledger, LEDGER(note_digest_missing));
 	else if (rc == DIGEST_UNREAD)
@@ -236,11 +243,11 @@ static __always_inline __u32 count_go_reply(struct scratch *s, struct hit *hit, 
 		return outcome;
 	if (s->parts.is_digest && s->parts.reference_length > PT_DIGEST_MAX)
 		return LEDGER(filtered_name_too_long);
-	read_reply_digest(s, hit, reply.header);
+	read_reply_digest(s, hit, reply.header, op == PT_OP_GET);
 	s->peer[0] = 0; /* no hint without a peer */
 	if (hit->control->hint_seconds &&
 	    (s->parts.is_digest ? op == PT_OP_GET
-				: method == PT_METHOD_HEAD && reply.status == 200))
+				: s->is_index || (method == PT_METHOD_HEAD && reply.status == 200)))
 		read_peer(s, reply.peer);
 	return count_reply(s, hit, op);
 }

@@ -20,6 +20,22 @@ static __always_inline __u64 hash_words(const char *text, __u32 bytes)
 	return h;
 }
 
+/* Keys of hints: peer, registry and repository. The digest is the caller's. */
+static __always_inline struct pt_hint_key *hint_key(struct scratch *s, __u32 registry,
+						    const char *repository)
+{
+	struct pt_hint_key *key = &s->hint_key;
+
+	key->registry = registry;
+	key->zero = 0;
+	__builtin_memcpy(key->peer, s->peer, sizeof(key->peer));
+	if (s->parts.name_length < PT_SHORT_REPOSITORY)
+		key->repository_hash = hash_words(repository, PT_SHORT_REPOSITORY);
+	else
+		key->repository_hash = hash_words(s->long_key.repository, PT_REPOSITORY_MAX);
+	return key;
+}
+
 /*
  * HEAD of a tag leaves a hint; the same peer's GET of that digest takes it, once, and becomes a
  * pull of the tag, which then stands in s->hint.tag. repository is zero-padded, so that its hash is
@@ -29,18 +45,11 @@ static __always_inline int match_hint(struct scratch *s, __u32 registry, const c
 				      const char *tag, __u32 tag_bytes, __u32 op, __u64 now_ns,
 				      __u64 hint_ns)
 {
-	struct pt_hint_key *key = &s->hint_key;
+	struct pt_hint_key *key = hint_key(s, registry, repository);
 	struct pt_hint *hint;
 
-	key->registry = registry;
-	key->zero = 0;
-	__builtin_memcpy(key->peer, s->peer, sizeof(key->peer));
 	__builtin_memcpy(key->digest, s->digest, sizeof(key->digest));
 	key->digest[sizeof(key->digest) - 1] = 0;
-	if (s->parts.name_length < PT_SHORT_REPOSITORY)
-		key->repository_hash = hash_words(repository, PT_SHORT_REPOSITORY);
-	else
-		key->repository_hash = hash_words(s->long_key.repository, PT_REPOSITORY_MAX);
 	if (op == PT_OP_HEAD) {
 		__builtin_memset(&s->hint, 0, sizeof(s->hint));
 		s->hint.boot_ns = now_ns;

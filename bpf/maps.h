@@ -120,6 +120,18 @@ struct {
 } hints SEC(".maps");
 
 /*
+ * The last index that a peer pulled from a repository; keys are those of hints, without a digest.
+ * Its children follow at once, so the oldest may make room: a relation is then learned another
+ * time.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 4096);
+	__type(key, struct pt_hint_key);
+	__type(value, struct pt_hint);
+} indexes SEC(".maps");
+
+/*
  * Working memory, too large for the BPF stack. A program may be preempted on its CPU by another
  * thread's, so each CPU has a few and a hit claims one; when all are taken it counts lost_scratch.
  */
@@ -134,6 +146,7 @@ struct header_walk {
 	__u64 other_last; /* buckets: the same for the old array; swiss: tables left */
 	__u64 index;
 	__u32 kind; /* enum pt_go_map */
+	__u32 type_only; /* the digest is known already */
 	__s32 result;
 };
 
@@ -158,6 +171,7 @@ struct scratch {
 	struct pt_long_key long_key;
 	struct pt_hint_key hint_key;
 	struct pt_hint hint;
+	__u64 is_index; /* the reply is an index, as its Content-Type says */
 };
 
 struct {

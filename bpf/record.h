@@ -6,8 +6,7 @@
 #ifndef PULLTAP_RECORD_H
 #define PULLTAP_RECORD_H
 
-#include "count.h"
-#include "hint.h"
+#include "child.h"
 
 enum pt_method { PT_METHOD_OTHER, PT_METHOD_GET, PT_METHOD_HEAD, PT_METHOD_PUT, PT_METHOD_DELETE };
 
@@ -291,6 +290,7 @@ static __always_inline __u32 count_reply(struct scratch *s, struct hit *hit, __u
 	__u32 now_ms = age_ms > ~0u ? ~0u : (__u32)age_ms;
 	bool is_short = s->parts.name_length < PT_SHORT_REPOSITORY && tag_length < PT_SHORT_TAG &&
 			s->digest_length < PT_SHORT_DIGEST;
+	__u32 outcome;
 
 	if (s->parts.name_length > PT_REPOSITORY_MAX || tag_length > PT_TAG_MAX)
 		return LEDGER(filtered_name_too_long);
@@ -322,7 +322,13 @@ static __always_inline __u32 count_reply(struct scratch *s, struct hit *hit, __u
 			is_short = false;
 		}
 	}
-	return is_short ? count_short(s, hit, op, now_ms) : count_long(s, hit, op, now_ms);
+	outcome = is_short ? count_short(s, hit, op, now_ms) : count_long(s, hit, op, now_ms);
+	if (hint_seconds && s->peer[0] &&
+	    (s->is_index ? op == PT_OP_GET || op == PT_OP_HINTED_GET
+			 : op == PT_OP_GET && !tag_length))
+		learn_child(s, hit, is_short ? s->key.repository : s->long_key.repository, now_ns,
+			    now_ms);
+	return outcome;
 }
 
 #endif

@@ -165,6 +165,12 @@ def stored(rows, case, name, value):
     return found[0] if found else NOTHING
 
 
+def relations(database):
+    """{(repository, index, child): how often it was seen}."""
+    return {(row["repository"], row["index_digest"], row["child_digest"]): row["seen"]
+            for row in database.rows("select * from pulltap.manifest_children")}
+
+
 @pytest.mark.parametrize("name, scheme, auth", WAYS if EVERYTHING else SELECTED)
 def test_client_counts_what_the_contract_says(keep, database, table, name, scheme, auth):
     stage = Stage(keep, database, name, scheme, auth)
@@ -187,6 +193,9 @@ def test_client_counts_what_the_contract_says(keep, database, table, name, schem
             wrong.append(f"{case}: expected {cell}, {refused(name, auth, cell)} refused; "
                          f"got {got}, {refusals} refused")
     assert not wrong, "\n".join(wrong)
+    assert relations(database) == {
+        (case + "/app", stage.images[case].digest,
+         stage.images[case].children[PLATFORMS[0]][0]): 1 for case in ("many", "many-digest")}
     # nothing but what the cells say: neither a tag nor a manifest more
     assert sum(row["pulls"] + row["checks"] for row in tags) == sum(
         sum(cell.tag) for cell in EXPECTED[name].values())

@@ -4,28 +4,17 @@ Two registries over one storage, each watched by an agent of its own, as nodes b
 the HEAD of a pull goes to one and its GET to the other. What no agent can pair is estimated in the
 database, and is in no count.
 """
-import http.client
 import time
 
 import pytest
 
 from lib.agent import Agent
-from lib.images import ACCEPT, DOCKER, Image
+from lib.images import DOCKER, Image
 from lib.proc import until
 from lib.registry import Registry
 
 pytestmark = pytest.mark.needs_pulltap
 SLICE = 300
-
-
-def send(registry, method, name, peer):
-    connection = http.client.HTTPConnection("127.0.0.1", registry.port, timeout=30,
-                                            source_address=(peer, 0))
-    connection.request(method, f"/v2/team/app/manifests/{name}", headers={"Accept": ACCEPT})
-    reply = connection.getresponse()
-    reply.read()
-    connection.close()
-    assert reply.status == 200
 
 
 def asked(registry, since):
@@ -65,16 +54,16 @@ def test_head_and_get_on_different_nodes_are_estimated_and_never_counted(keep, d
 
     marks = first.mark(), second.mark()
     for client in range(10, 17):
-        send(first, "HEAD", "v1", f"127.0.0.{client}")
-        send(second, "GET", across.digest, f"127.0.0.{client}")
+        first.send("HEAD", "team/app", "v1", f"127.0.0.{client}")
+        second.send("GET", "team/app", across.digest, f"127.0.0.{client}")
     for client in range(17, 20):
-        send(second, "HEAD", "v1", f"127.0.0.{client}")
-        send(first, "GET", across.digest, f"127.0.0.{client}")
+        second.send("HEAD", "team/app", "v1", f"127.0.0.{client}")
+        first.send("GET", "team/app", across.digest, f"127.0.0.{client}")
     for client in range(20, 24):  # the image is there: nothing follows
-        send(first, "HEAD", "v1", f"127.0.0.{client}")
+        first.send("HEAD", "team/app", "v1", f"127.0.0.{client}")
     for client in range(30, 35):  # one node does it all
-        send(first, "HEAD", "v2", f"127.0.0.{client}")
-        send(first, "GET", local.digest, f"127.0.0.{client}")
+        first.send("HEAD", "team/app", "v2", f"127.0.0.{client}")
+        first.send("GET", "team/app", local.digest, f"127.0.0.{client}")
     logs = asked(first, marks[0]), asked(second, marks[1])
     heads, gets = [{(method, peer) for peer, method in log} for log in logs]
     pulled = {peer for method, peer in heads if method == "HEAD"

@@ -46,6 +46,8 @@ static int add_row(const struct window_record *record, void *context)
 	const struct window_text *reference = tagged ? &record->tag : &record->digest;
 	struct row *row;
 
+	if (record->op == PT_OP_CHILD) /* no count of its own */
+		return 0;
 	if (picture->count == picture->room) {
 		size_t room = picture->room ? picture->room * 2 : 1024;
 		struct row *rows = reallocarray(picture->rows, room, sizeof(*rows));

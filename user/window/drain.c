@@ -63,7 +63,7 @@ static int write_record(const struct window_record *record, void *context)
 		bounded.last_us = write->start_us;
 	if (bounded.last_us > write->end_us)
 		bounded.last_us = write->end_us;
-	if (record->op != PT_OP_OFF) {
+	if (record->op != PT_OP_OFF && record->op != PT_OP_CHILD) {
 		write->keys++;
 		write->counted += record->count;
 	}

@@ -220,6 +220,15 @@ class Registry:
             raise Failed(f"{method} {path}: {reply.status} {data[:300]!r}")
         return reply
 
+    def send(self, method, repository, name, peer="127.0.0.1"):
+        """One request for a manifest that is there, from one of loopback's addresses."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30,
+                                                source_address=(peer, 0))
+        try:
+            self.ask(connection, method, f"/v2/{repository}/manifests/{name}", expect=(200,))
+        finally:
+            connection.close()
+
     def push(self, image, repository, *tags, connection=None):
         """Stores an image under the tags (none: by digest only); returns its digest."""
         opened_here = connection is None
