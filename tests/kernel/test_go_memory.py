@@ -22,7 +22,7 @@ GROUPS_READ = 33  # GO_GROUPS_MAX of bpf/go_header.h, and the one before them
 def watch():
     if not (TOOLS / "go_memory").exists():
         watching.missing(f"{TOOLS}/go_memory is not built")
-    watch = Watch(window=3600)  # nothing is drained while the test looks
+    watch = Watch(window=3600, hint=60)  # nothing is drained while the test looks
     yield watch
     watch.close()
 
@@ -148,6 +148,27 @@ def test_header_without_a_digest_is_read_to_its_end(act, kind):
     groups = {"small": 1, "growing": 4}.get(kind, 16)
     assert act("http1", kind, groups, at=-1) == {"counted": 1, "note_digest_missing": 1}
     assert act.keys == {UNKNOWN: 1}
+
+
+def learned(watch):
+    """{(index, child): count}"""
+    return {(e["key"]["tag"], e["key"]["digest"]):
+            sum(cpu["value"]["count"] for cpu in e["values"])
+            for e in dump_map(active_window(watch) + "/long_counts")
+            if e["key"]["op"] == "PT_OP_CHILD"}
+
+
+@pytest.mark.parametrize("layout, kind", [
+    *((layout, "buckets") for layout in LAYOUTS),
+    *(("http2-120", kind) for kind in MAPS if kind not in ("buckets", "growing"))])
+def test_index_then_a_digest_is_its_child(watch, act, layout, kind):
+    child = "sha256:" + "f" * 64
+    before = learned(watch).get((DIGEST, child), 0)
+    assert act(layout, kind, fault="index", count=2) == {"counted": 2}
+    assert act.keys == {KNOWN: 2}
+    assert act(layout, kind, fault="child", count=3) == {"counted": 3}
+    assert act.keys == {("memory", "", child): 3}
+    assert learned(watch) == {(DIGEST, child): before + 3}
 
 
 def test_wrong_layout_switches_its_site_off_and_is_reported(watch, act):

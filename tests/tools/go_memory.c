@@ -76,12 +76,14 @@ enum fault {
 	NO_VALUES,
 	CLEARED, /* RequestURI is empty, URL.Path is not */
 	STARTS_OVER, /* the stack check fails */
+	INDEX, /* no fault: the reply's Content-Type is an index's */
+	CHILD, /* no fault: the request names another manifest by digest */
 };
 static const char *const fault_names[] = {
 	"none",	     "object",	  "request",	 "method",    "uri",	     "peer",
 	"map",	     "group",	  "slice",	 "text",      "layout",	     "method-empty",
 	"method-7",  "method-33", "status-0",	 "status-99", "status-1000", "no-header",
-	"no-values", "cleared",	  "starts-over",
+	"no-values", "cleared",	  "starts-over", "index",     "child",
 };
 
 static struct {
@@ -114,6 +116,8 @@ static const char digest[] = "sha256:"
 static const char wrong[] = "sha256:"
 			    "ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff";
 static struct go_string wrong_value = {wrong, sizeof(wrong) - 1};
+static const char index_type[] = "application/vnd.oci.image.index.v1+json";
+static struct go_string index_value = {index_type, sizeof(index_type) - 1};
 
 static void put(void *at, unsigned int offset, uint64_t value)
 {
@@ -144,7 +148,7 @@ static void fill_slot(uint8_t *group, enum map_kind kind, unsigned int slot, con
 	put(group, values + 16, 1);
 }
 
-static void fill_group(uint8_t *group, enum map_kind kind, int slot, bool live)
+static void fill_group(uint8_t *group, enum map_kind kind, int slot, bool live, enum fault fault)
 {
 	bool swiss = kind >= SMALL;
 
@@ -153,7 +157,9 @@ static void fill_group(uint8_t *group, enum map_kind kind, int slot, bool live)
 		bool dead = i == 2;
 
 		group[i] = dead ? (swiss ? 0xfe : 1) : (swiss ? 0x31 : 0x77);
-		fill_slot(group, kind, i, dead ? key_name : other_keys[i], &wrong_value);
+		fill_slot(group, kind, i, dead ? key_name : other_keys[i],
+			  fault == INDEX && !strcmp(other_keys[i], "Content-Type") ? &index_value
+										   : &wrong_value);
 		if (live && (int)i == slot)
 			fill_slot(group, kind, i, key_name, memory.values);
 	}
@@ -173,7 +179,7 @@ static void make_map(enum map_kind kind, unsigned int groups, int at, enum fault
 					 : memory.groups[i];
 
 		fill_group(place, kind, (int)i % 8 == 2 ? 3 : (int)i % 8,
-			   (int)i == at && kind != GROWING);
+			   (int)i == at && kind != GROWING, fault);
 		if (kind == OVERFLOW && i + 1 < groups)
 			put(place, GO_BUCKET_OVERFLOW, (uint64_t)memory.groups[i + 1]);
 	}
@@ -190,7 +196,7 @@ static void make_map(enum map_kind kind, unsigned int groups, int at, enum fault
 			break;
 		/* an array of half the size from which nothing was moved yet */
 		for (unsigned int i = 0; i < groups / 2; i++)
-			fill_group(memory.old_groups[i], kind, 5, (int)i == at);
+			fill_group(memory.old_groups[i], kind, 5, (int)i == at, fault);
 		memory.map[GO_HMAP_OLD_BUCKETS / 8] = (uint64_t)memory.old_groups;
 		break;
 	case SMALL:
@@ -239,12 +245,16 @@ static void make_reply(const struct layout *layout, enum fault fault)
 	static const char *const paths[] = {"/v2/memory/manifests/v1",
 					    "/v2/memory/manifests/v%31?a"};
 	const char *path = paths[fault == URI ? 0 : 1], *method = "GET";
+	static char child[sizeof("/v2/memory/manifests/") + sizeof(wrong)];
 	bool http1 = layout->hook == PT_GO_HOOK_HTTP1,
 	     inlined = layout->hook == PT_GO_HOOK_HTTP2_INLINE;
 	uint64_t status = 200, uri, method_place, peer;
 	void *holder = inlined ? (void *)memory.state : (void *)memory.request;
 	unsigned int at = layout->back;
 
+	snprintf(child, sizeof(child), "/v2/memory/manifests/%s", wrong);
+	if (fault == CHILD)
+		path = child;
 	if (fault == STATUS_0 || fault == STATUS_99 || fault == STATUS_1000)
 		status = fault == STATUS_0 ? 0 : fault == STATUS_99 ? 99 : 1000;
 	memory.object[0] = (uint64_t)memory.state;
