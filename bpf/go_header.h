@@ -13,6 +13,10 @@
 /* 32 groups are 256 slots: some 150 headers. Beyond: note_digest_unread. */
 #define GO_GROUPS_MAX 32
 
+/* What is looked for: the digest, and whether the Content-Type is an index's. */
+#define HEADER_DIGEST 1
+#define HEADER_TYPE 2
+
 enum digest_result { DIGEST_FOUND, DIGEST_ABSENT, DIGEST_UNREAD, DIGEST_MALFORMED };
 
 /*
@@ -89,9 +93,10 @@ __noinline int search_group(struct scratch *s, int swiss, __u32 key_stride, __u3
 			continue;
 		if (key > 46 || value > 46)
 			break;
-		if (s->go.words[key + 1] == 12 && s->go.words[value + 1])
+		if (s->go.words[key + 1] == 12 && s->go.words[value + 1] &&
+		    s->walk.wanted & HEADER_TYPE)
 			s->is_index |= names_index(s->go.words[key], s->go.words[value]);
-		else if (!s->walk.type_only && s->go.words[value + 1] &&
+		else if (s->walk.wanted & HEADER_DIGEST && s->go.words[value + 1] &&
 			 key_matches(s->go.words[key], s->go.words[key + 1]))
 			rc = read_digest(s, s->go.words[value]);
 	}
@@ -171,11 +176,10 @@ static long group_step(__u32 step, struct scratch **scratch)
 }
 
 /*
- * Reads the digest out of the header map at address into s->digest, zero-padded, and whether it is
- * an index's. Where the digest is known only the latter, and then the first group is all that
- * counts.
+ * Reads what is wanted out of the header map at address: the digest into s->digest, zero-padded,
+ * and s->is_index. For the latter alone only the first group is looked at.
  */
-static __noinline int find_digest(struct scratch *s, __u64 address, int kind, int known)
+static __noinline int read_header(struct scratch *s, __u64 address, int kind, __u32 wanted)
 {
 	struct header_walk *walk = &s->walk;
 	__u64 map[4];
@@ -188,7 +192,7 @@ static __noinline int find_digest(struct scratch *s, __u64 address, int kind, in
 		return DIGEST_ABSENT;
 	__builtin_memset(walk, 0, sizeof(*walk));
 	walk->kind = kind;
-	walk->type_only = known;
+	walk->wanted = wanted;
 	walk->result = DIGEST_UNREAD;
 	if (kind == PT_GO_MAP_BUCKETS) {
 		__u32 b = ((__u8 *)map)[GO_HMAP_B];
@@ -201,7 +205,7 @@ static __noinline int find_digest(struct scratch *s, __u64 address, int kind, in
 		/* growing in place keeps the size; reading half of the old array twice is harmless
 		 */
 		walk->other_last = walk->last >> 1;
-		if (!bucket_step(0, &s) && !known) /* nearly always the only one */
+		if (!bucket_step(0, &s) && wanted & HEADER_DIGEST) /* nearly always the only one */
 			bpf_loop(GO_GROUPS_MAX, bucket_step, &s, 0);
 		return walk->result;
 	}
@@ -211,7 +215,7 @@ static __noinline int find_digest(struct scratch *s, __u64 address, int kind, in
 		walk->other = map[GO_SWISS_DIR_PTR / 8];
 		walk->other_last = map[GO_SWISS_DIR_LEN / 8];
 	}
-	if (!group_step(0, &s) && !known)
+	if (!group_step(0, &s) && wanted & HEADER_DIGEST)
 		bpf_loop(GO_GROUPS_MAX, group_step, &s, 0);
 	return walk->result;
 }

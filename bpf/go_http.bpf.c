@@ -187,6 +187,7 @@ static __always_inline void read_peer(struct scratch *s, const __u64 text[2])
 static __always_inline void read_reply_digest(struct scratch *s, struct hit *hit, __u64 header,
 					      bool get)
 {
+	__u32 type = get && hit->control->hint_seconds ? HEADER_TYPE : 0;
 	int rc;
 
 	s->is_index = 0;
@@ -197,11 +198,11 @@ static __always_inline void read_reply_digest(struct scratch *s, struct hit *hit
 
 		if (!bpf_probe_read_kernel(s->digest, length, s->path + s->parts.reference))
 			s->digest_length = (__u32)length;
-		if (get && hit->control->hint_seconds)
-			find_digest(s, header, hit->site->go_map, 1);
+		if (type)
+			read_header(s, header, hit->site->go_map, type);
 		return;
 	}
-	rc = find_digest(s, header, hit->site->go_map, 0);
+	rc = read_header(s, header, hit->site->go_map, HEADER_DIGEST | type);
 	if (rc == DIGEST_ABSENT)
 		ledger_add(hit->ledger, LEDGER(note_digest_missing));
 	else if (rc == DIGEST_UNREAD)

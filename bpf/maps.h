@@ -146,7 +146,7 @@ struct header_walk {
 	__u64 other_last; /* buckets: the same for the old array; swiss: tables left */
 	__u64 index;
 	__u32 kind; /* enum pt_go_map */
-	__u32 type_only; /* the digest is known already */
+	__u32 wanted; /* HEADER_DIGEST, HEADER_TYPE */
 	__s32 result;
 };
 

@@ -78,12 +78,13 @@ enum fault {
 	STARTS_OVER, /* the stack check fails */
 	INDEX, /* no fault: the reply's Content-Type is an index's */
 	CHILD, /* no fault: the request names another manifest by digest */
+	HEAD, /* no fault: the method */
 };
 static const char *const fault_names[] = {
 	"none",	     "object",	  "request",	 "method",    "uri",	     "peer",
 	"map",	     "group",	  "slice",	 "text",      "layout",	     "method-empty",
 	"method-7",  "method-33", "status-0",	 "status-99", "status-1000", "no-header",
-	"no-values", "cleared",	  "starts-over", "index",     "child",
+	"no-values", "cleared",	  "starts-over", "index",     "child",	     "head",
 };
 
 static struct {
@@ -276,6 +277,7 @@ static void make_reply(const struct layout *layout, enum fault fault)
 		   fault == METHOD_EMPTY ? ""
 		   : fault == METHOD_7	 ? "OPTIONS"
 		   : fault == METHOD_33	 ? "ABCDEFGHIJKLMNOPQRSTUVWXYZABCDEFG"
+		   : fault == HEAD	 ? "HEAD"
 					 : method);
 	if (fault == METHOD)
 		put(holder, (unsigned int)method_place, NOWHERE);
