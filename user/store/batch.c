@@ -356,7 +356,7 @@ int batch_new(struct batch **ret, struct spool_reader *reader, const struct id_c
 	gather.tag_slots = tag_slots;
 	gather.manifest_slots = manifest_slots;
 	gather.mask = (uint32_t)(slots - 1);
-	/* a record names one tag and two manifests at most; pages that stay untouched cost nothing */
+	/* a record names one tag and two manifests at most; untouched pages cost nothing */
 	batch->tags.items = calloc(records + 1, sizeof(struct batch_entry));
 	batch->manifests.items = calloc(2 * records + 1, sizeof(struct batch_entry));
 	batch->tags.order = malloc((records + 1) * sizeof(uint32_t));
