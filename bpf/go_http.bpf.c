@@ -190,7 +190,6 @@ static __always_inline void read_reply_digest(struct scratch *s, struct hit *hit
 	__u32 type = get && hit->control->hint_seconds ? HEADER_TYPE : 0;
 	int rc;
 
-	s->is_index = 0;
 	s->digest_length = 0;
 	__builtin_memset(s->digest, 0, sizeof(s->digest));
 	if (s->parts.is_digest) {

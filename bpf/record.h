@@ -127,8 +127,10 @@ static __always_inline struct scratch *scratch_claim(void)
 		__u32 index = i;
 
 		s = bpf_map_lookup_elem(&scratches, &index);
-		if (s && __sync_val_compare_and_swap(&s->busy, 0, 1) == 0)
+		if (s && __sync_val_compare_and_swap(&s->busy, 0, 1) == 0) {
+			s->is_index = 0; /* for ways in that can't tell */
 			return s;
+		}
 	}
 	return NULL;
 }
