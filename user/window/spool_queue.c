@@ -133,13 +133,22 @@ int spool_remove(struct spool *spool, const char *name)
 	return sync_removed(spool);
 }
 
+/* The longest name with the largest number of a namesake. */
+#define ASIDE_BYTES (SPOOL_NAME_BYTES + 8)
+#define REASON_BYTES (ASIDE_BYTES + 8)
+
+static void reason_name(char ret[REASON_BYTES], const char *name)
+{
+	snprintf(ret, REASON_BYTES, "%.*s.reason", ASIDE_BYTES, name);
+}
+
 static int write_reason(int bad, const char *name, const char *reason)
 {
-	char file[SPOOL_NAME_BYTES + 32];
+	char file[REASON_BYTES];
 	_cleanup_close_ int fd = -1;
 	int err;
 
-	snprintf(file, sizeof(file), "%.80s.reason", name);
+	reason_name(file, name);
 	fd = openat(bad, file, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return -errno;
@@ -149,17 +158,25 @@ static int write_reason(int bad, const char *name, const char *reason)
 	return err;
 }
 
+static void remove_reason(int bad, const char *name)
+{
+	char file[REASON_BYTES];
+
+	reason_name(file, name);
+	(void)unlinkat(bad, file, 0);
+}
+
 /* A name in bad/ that neither a file nor a reason has. */
-static int free_name(int bad, const char *name, char ret[SPOOL_NAME_BYTES + 8])
+static int free_name(int bad, const char *name, char ret[ASIDE_BYTES])
 {
 	for (unsigned int i = 1; i <= BAD_NAMESAKES; i++) {
-		char reason[SPOOL_NAME_BYTES + 32];
+		char reason[REASON_BYTES];
 
 		if (i == 1)
-			snprintf(ret, SPOOL_NAME_BYTES + 8, "%s", name);
+			snprintf(ret, ASIDE_BYTES, "%s", name);
 		else
-			snprintf(ret, SPOOL_NAME_BYTES + 8, "%s.%u", name, i);
-		snprintf(reason, sizeof(reason), "%s.reason", ret);
+			snprintf(ret, ASIDE_BYTES, "%s.%u", name, i);
+		reason_name(reason, ret);
 		if (faccessat(bad, ret, F_OK, AT_SYMLINK_NOFOLLOW) &&
 		    faccessat(bad, reason, F_OK, AT_SYMLINK_NOFOLLOW))
 			return 0;
@@ -169,7 +186,7 @@ static int free_name(int bad, const char *name, char ret[SPOOL_NAME_BYTES + 8])
 
 int spool_put_aside(struct spool *spool, const char *name, const char *reason)
 {
-	char aside[SPOOL_NAME_BYTES + 8];
+	char aside[ASIDE_BYTES];
 	_cleanup_close_ int bad = -1;
 	int err;
 
@@ -183,9 +200,13 @@ int spool_put_aside(struct spool *spool, const char *name, const char *reason)
 	err = free_name(bad, name, aside);
 	if (err)
 		return err;
-	if (renameat(spool->fd, name, bad, aside))
-		return -errno;
+	/* first, so that no death leaves a file without one; without room for it the file goes */
 	err = write_reason(bad, aside, reason);
+	if (renameat(spool->fd, name, bad, aside)) {
+		err = -errno;
+		remove_reason(bad, aside);
+		return err;
+	}
 	/* Both folders: a window that comes back is put aside again, one in neither is lost. */
 	if (!err)
 		err = spool_sync_folder(bad);

@@ -367,6 +367,28 @@ static void foreign_file_with_a_windows_name_is_not_taken_for_it(void **state)
 	spool_free(&spool);
 }
 
+/* Also where the name is the longest there is and the namesakes are many. */
+static void every_namesake_in_bad_has_its_own_reason(void **state)
+{
+	static const char longest[] = "00000000000000000009-01020300000000000000000000000000-"
+				      "00000000000000000001.win";
+	struct spool *spool = open_spool(*state);
+	struct spool_stats stats;
+	char path[256];
+
+	for (int i = 0; i < 120; i++) {
+		sample_put_file(*state, longest, "garbage", 7);
+		assert_int_equal(spool_put_aside(spool, longest, "shorter than a header"), 0);
+	}
+	assert_int_equal(spool_stats(spool, &stats), 0);
+	assert_int_equal(stats.bad_files, 120);
+	snprintf(path, sizeof(path), "%s/bad", (char *)*state);
+	assert_int_equal(sample_count_entries(path, "0"), 240);
+	assert_int_equal(spool_put_aside(spool, longest, "not there"), -ENOENT);
+	assert_int_equal(sample_count_entries(path, "0"), 240);
+	spool_free(&spool);
+}
+
 static void names_with_a_slash_never_leave_the_folder(void **state)
 {
 	struct spool *spool = open_spool(*state);
@@ -429,6 +451,7 @@ int main(void)
 		TEST(names_that_are_no_windows_are_left_alone),
 		TEST(hostile_entries_are_put_aside_with_the_reason),
 		TEST(foreign_file_with_a_windows_name_is_not_taken_for_it),
+		TEST(every_namesake_in_bad_has_its_own_reason),
 		TEST(names_with_a_slash_never_leave_the_folder),
 		TEST(linked_folder_or_state_file_is_refused),
 		TEST(other_processes_can_look_without_changing_anything),
