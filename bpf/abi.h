@@ -60,6 +60,13 @@ enum pt_op {
 	 * manifest of this digest. Tag: the index's digest.
 	 */
 	PT_OP_CHILD = 7,
+	PT_OP_EXCLUDED = 8, /* a pull or a check that a rule excluded */
+	/* The same ones by rule, and all others by client. No repository; tag: the rule's or the
+	 * client's name. */
+	PT_OP_RULE = 9,
+	PT_OP_CLIENT_PULL = 10,
+	PT_OP_CLIENT_CHECK = 11,
+	PT_OP_CLIENT_HINTED_PULL = 12, /* its HEAD was counted as a check before */
 	PT_OP_COUNT,
 } PT_BYTE;
 
@@ -136,7 +143,10 @@ _Static_assert(sizeof(struct pt_count) == 8, "one word per key and CPU");
 	X(note_long_key, NOTE, "counted under a long key")                                         \
 	X(note_overflow, NOTE, "counted in the overflow map: no room or no memory for a key")      \
 	X(lost_entry, LOST, "no program stood behind the probe: only by a hand at its pins")       \
-	X(note_child_unlearned, NOTE, "counted, its relation to an index found no room")
+	X(note_child_unlearned, NOTE, "counted, its relation to an index found no room")           \
+	X(filtered_excluded, FILTERED, "pull or check that a rule of --rules excludes")            \
+	X(note_name_unmade, NOTE, "its rule's or its client's own count found no room")            \
+	X(note_client_unread, NOTE, "User-Agent or forwarded address could not be read")
 
 struct pt_ledger {
 #define X(name, kind, help) __u64 name;
@@ -201,6 +211,60 @@ struct pt_control {
 	struct pt_word words[PT_OFF_SOURCES]; /* by the number of the source's bit */
 	__u32 attaches; /* how many so far, over all sites */
 	__u32 expedited; /* the agent has asked the kernel for expedited grace periods */
+	__u32 policy; /* enum pt_policy: read once per hit */
+	__u32 zero;
+};
+
+/*
+ * Which rules hold for a hit and what has to be read for them. One word, so that a changed file
+ * holds from one hit to the next: the rules of the other bank are written first.
+ */
+enum pt_policy {
+	PT_POLICY_RULES = 0xff, /* how many rules */
+	PT_POLICY_CLIENTS = 0xff00, /* and behind them how many kinds of client */
+	PT_POLICY_BANK = 0x10000, /* which half of the map they stand in */
+	PT_POLICY_AGENT = 0x20000, /* one of them looks at the User-Agent */
+	PT_POLICY_PEER = 0x40000, /* at the client's address */
+	PT_POLICY_PROXIES = 0x80000, /* there are trusted proxies */
+};
+
+/* A text, or its beginning, its end, or any part of it. */
+#define PT_PATTERN_TEXT 72
+enum pt_pattern_kind {
+	PT_PATTERN_ANY = 0,
+	PT_PATTERN_EXACT = 1,
+	PT_PATTERN_PREFIX = 2,
+	PT_PATTERN_SUFFIX = 3,
+	PT_PATTERN_PART = 4,
+};
+struct pt_pattern {
+	char text[PT_PATTERN_TEXT];
+	__u8 mask[PT_PATTERN_TEXT]; /* all ones where text is: a comparison without a branch */
+	__u32 kind; /* enum pt_pattern_kind */
+	__u32 length;
+};
+
+/* An IPv6 address as two numbers; IPv4 is ::ffff:a.b.c.d. */
+struct pt_address {
+	__u64 high, low;
+};
+
+/* All conditions have to hold; the first rule that does is taken. */
+#define PT_RULES 32
+#define PT_CLIENTS 16
+#define PT_RULES_BANK (PT_RULES + PT_CLIENTS)
+struct pt_rule {
+	char name[PT_SHORT_TAG];
+	struct pt_pattern agent;
+	struct pt_pattern repository;
+	struct pt_pattern reference; /* tag or digest, as the request names it */
+	struct pt_address network, mask; /* of the client; mask 0: any */
+};
+
+/* A trusted proxy's network: the key of a trie, in network order. */
+struct pt_proxy {
+	__u32 bits;
+	__u8 address[16];
 };
 
 /* The kill switch: any bit set means off. Its own map, so that bpftool can write it by hand. */
@@ -220,7 +284,7 @@ struct pt_registry {
 	char name[64];
 	/* sites come and go with their binaries, these only grow */
 	__u64 replies; /* finished ones: hits but those of a function that starts over */
-	__u64 counted; /* of these, the ones that made or raised a count */
+	__u64 counted; /* of these, the ones that made or raised a count, excluded ones too */
 };
 
 /* How a probed site's arguments and structs lie. */

@@ -17,8 +17,8 @@
  */
 #define PT_PATH_BYTES 1024
 #define PT_PATH_WORDS (PT_PATH_BYTES / 8)
-/* Unaligned loads may start at any byte of the path. */
-#define PT_PATH_SLOP 32
+/* Unaligned loads may start at any byte of the path, and be as long as a rule's pattern. */
+#define PT_PATH_SLOP 72
 
 enum pt_path_kind {
 	PT_PATH_MANIFEST = 0,

@@ -9,10 +9,36 @@ const struct ledger_field ledger_fields[LEDGER_COUNT] = {
 };
 
 static const char *const op_names[] = {
-	[PT_OP_NONE] = "none", [PT_OP_GET] = "get",	  [PT_OP_HEAD] = "head",
-	[PT_OP_PUT] = "put",   [PT_OP_DELETE] = "delete", [PT_OP_HINTED_GET] = "hinted_get",
-	[PT_OP_OFF] = "off",   [PT_OP_CHILD] = "child",
+	[PT_OP_NONE] = "none",
+	[PT_OP_GET] = "get",
+	[PT_OP_HEAD] = "head",
+	[PT_OP_PUT] = "put",
+	[PT_OP_DELETE] = "delete",
+	[PT_OP_HINTED_GET] = "hinted_get",
+	[PT_OP_OFF] = "off",
+	[PT_OP_CHILD] = "child",
+	[PT_OP_EXCLUDED] = "excluded",
+	[PT_OP_RULE] = "rule",
+	[PT_OP_CLIENT_PULL] = "client_pull",
+	[PT_OP_CLIENT_CHECK] = "client_check",
+	[PT_OP_CLIENT_HINTED_PULL] = "client_hinted_pull",
 };
+
+unsigned int op_counter(enum pt_op op)
+{
+	switch (op) {
+	case PT_OP_GET:
+	case PT_OP_HEAD:
+	case PT_OP_PUT:
+	case PT_OP_DELETE:
+	case PT_OP_HINTED_GET:
+		return LEDGER_counted;
+	case PT_OP_EXCLUDED:
+		return LEDGER_filtered_excluded;
+	default:
+		return LEDGER_COUNT;
+	}
+}
 
 _Static_assert(sizeof(op_names) / sizeof(op_names[0]) == PT_OP_COUNT, "an operation has no name");
 _Static_assert(sizeof(struct pt_ledger) == LEDGER_COUNT * sizeof(uint64_t),

@@ -46,6 +46,12 @@ int64_t ledger_imbalance(const uint64_t ledger[LEDGER_COUNT]);
 /* What to do about a loss, as a sentence without its full stop; "" for other counters. */
 const char *ledger_advice(unsigned int index);
 
+/*
+ * Which counter of the ledger a record of this op stands for: counted, filtered_excluded, or none
+ * (LEDGER_COUNT) for what says more about replies that others hold, or about something else.
+ */
+unsigned int op_counter(enum pt_op op);
+
 /* "get", "head", ...; "unknown" outside the enum. */
 const char *op_name(enum pt_op op);
 

@@ -26,7 +26,7 @@ static void values_have_the_sizes_the_maps_were_made_for(void **state)
 	assert_packed(struct pt_slot, 16 + 3 * 8 + 6 * 4 + 6 * 8);
 	assert_packed(struct pt_control, 8 + 3 * 8 + 2 * sizeof(struct pt_slot) + 4 * 4 +
 						 sizeof(struct pt_span) +
-						 PT_OFF_SOURCES * sizeof(struct pt_word) + 8);
+						 PT_OFF_SOURCES * sizeof(struct pt_word) + 2 * 8);
 	assert_packed(struct pt_span, 16);
 	assert_packed(struct pt_word, 2 * 64 + 8 + 8);
 	assert_packed(struct pt_site,
@@ -37,6 +37,9 @@ static void values_have_the_sizes_the_maps_were_made_for(void **state)
 	assert_packed(enum pt_go_abi, 1);
 	assert_packed(enum pt_go_map, 1);
 	assert_packed(enum pt_go_hook, 1);
+	assert_packed(struct pt_pattern, 2 * PT_PATTERN_TEXT + 2 * 4);
+	assert_packed(struct pt_rule, PT_SHORT_TAG + 3 * sizeof(struct pt_pattern) + 2 * 16);
+	assert_packed(struct pt_proxy, 4 + 16);
 	assert_packed(struct pt_hint, 8 + PT_LONG_TAG + 4);
 }
 
@@ -70,6 +73,11 @@ static void stored_numbers_never_change(void **state)
 	assert_int_equal(PT_OP_HINTED_GET, 5);
 	assert_int_equal(PT_OP_OFF, 6);
 	assert_int_equal(PT_OP_CHILD, 7);
+	assert_int_equal(PT_OP_EXCLUDED, 8);
+	assert_int_equal(PT_OP_RULE, 9);
+	assert_int_equal(PT_OP_CLIENT_PULL, 10);
+	assert_int_equal(PT_OP_CLIENT_CHECK, 11);
+	assert_int_equal(PT_OP_CLIENT_HINTED_PULL, 12);
 	assert_int_equal(LEDGER_seen, 0);
 	assert_int_equal(LEDGER_counted, 1);
 	assert_int_equal(LEDGER_filtered_stack_growth, 2);
@@ -77,6 +85,8 @@ static void stored_numbers_never_change(void **state)
 	assert_int_equal(LEDGER_note_digest_missing, 24);
 	assert_int_equal(LEDGER_note_overflow, 29);
 	assert_int_equal(LEDGER_lost_entry, 30);
+	assert_int_equal(LEDGER_note_child_unlearned, 31);
+	assert_int_equal(LEDGER_filtered_excluded, 32);
 	assert_int_equal(PT_ENTRY_HTTP1, 0);
 	assert_int_equal(PT_ENTRY_HTTP2, 1);
 }
