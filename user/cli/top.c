@@ -46,7 +46,7 @@ static int add_row(const struct window_record *record, void *context)
 	const struct window_text *reference = tagged ? &record->tag : &record->digest;
 	struct row *row;
 
-	if (record->op == PT_OP_CHILD) /* no count of its own */
+	if (op_counter(record->op) != LEDGER_counted)
 		return 0;
 	if (picture->count == picture->room) {
 		size_t room = picture->room ? picture->room * 2 : 1024;

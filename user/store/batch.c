@@ -76,7 +76,7 @@ int batch_reject_entry(struct batch *batch, struct batch_entry *entry, bool is_t
 		.last_us = TIME_MIN,
 	};
 	const int64_t times[] = {entry->last_pull, entry->last_check, entry->last_push,
-				 entry->last_delete};
+				 entry->last_delete, entry->last_excluded};
 	size_t i;
 
 	if (is_tag)
@@ -132,6 +132,7 @@ static uint32_t entry_of(struct gather *gather, bool is_tag, const struct window
 		.last_push = BATCH_NO_TIME,
 		.last_delete = BATCH_NO_TIME,
 		.last_direct = BATCH_NO_TIME,
+		.last_excluded = BATCH_NO_TIME,
 		.since = BATCH_NO_TIME,
 		.seen = BATCH_NO_TIME,
 	};
@@ -212,6 +213,10 @@ static int add_counts(struct batch_days *days, struct batch_entry *entry, uint32
 	case PT_OP_DELETE:
 		raise_time(&entry->last_delete, at);
 		return 0;
+	case PT_OP_EXCLUDED:
+		entry->excluded += count;
+		raise_time(&entry->last_excluded, at);
+		return 0;
 	default:
 		return 0;
 	}
@@ -278,6 +283,27 @@ static int add_off(struct batch *batch, const struct window_record *record)
 	return 0;
 }
 
+/* A rule's or a client's count: no repository, and the name stands where a tag does. */
+static int add_name(struct batch *batch, const struct window_record *record)
+{
+	struct batch_name *item;
+
+	if (!record->count || record->count > COUNT_MAX || !record->registry.length ||
+	    record->registry.length > sizeof(((struct pt_registry *)0)->name) ||
+	    !record->tag.length || !name_is_utf8(record->registry.data, record->registry.length) ||
+	    !name_is_utf8(record->tag.data, record->tag.length))
+		return reject(batch, record, "count of a rule or a client is malformed");
+	item = APPEND(&batch->names);
+	if (!item)
+		return -ENOMEM;
+	*item = (struct batch_name){.registry = record->registry,
+				    .name = record->tag,
+				    .op = record->op,
+				    .count = (int64_t)record->count,
+				    .at = record->last_us};
+	return 0;
+}
+
 /* PT_OP_CHILD: the record names two manifests, and counts none of them. */
 static int add_child(struct gather *gather, const struct window_record *record)
 {
@@ -303,6 +329,8 @@ static int add_record(struct gather *gather, struct window_record *record)
 	record->last_us = batch_dated(gather->clock, record->last_us);
 	if (record->op == PT_OP_OFF)
 		return add_off(batch, record);
+	if (record->op >= PT_OP_RULE && record->op < PT_OP_COUNT)
+		return add_name(batch, record);
 	if (reason)
 		return reject(batch, record, reason);
 	if (record->op == PT_OP_CHILD)
@@ -331,7 +359,7 @@ static int add_record(struct gather *gather, struct window_record *record)
 			return observe(&batch->deleted, BATCH_NONE, manifest, record);
 		return 0;
 	}
-	if (tag != BATCH_NONE && manifest != BATCH_NONE)
+	if (tag != BATCH_NONE && manifest != BATCH_NONE && record->op != PT_OP_EXCLUDED)
 		return observe(&batch->observations, tag, manifest, record);
 	return 0;
 }
@@ -392,6 +420,7 @@ void batch_free(struct batch **ptr)
 	free(batch->children.items);
 	free(batch->rejects.items);
 	free(batch->offs.items);
+	free(batch->names.items);
 	free(batch);
 	*ptr = NULL;
 }

@@ -36,6 +36,7 @@ struct batch_entry {
 	uint32_t manifest; /* index of an entry, BATCH_NONE: deleted */
 	int64_t since, seen;
 	uint8_t evidence;
+	int64_t excluded, last_excluded; /* by a rule: in none of the counts above */
 	bool rejected;
 };
 
@@ -126,6 +127,19 @@ struct batch_offs {
 	uint32_t count, capacity;
 };
 
+/* A count that has a name of its own: of a rule, or of a kind of client. */
+struct batch_name {
+	struct window_text registry, name;
+	enum pt_op op;
+	int64_t count;
+	int64_t at;
+};
+
+struct batch_names {
+	struct batch_name *items;
+	uint32_t count, capacity;
+};
+
 struct batch {
 	struct batch_entries tags, manifests;
 	struct batch_days tag_days, manifest_days;
@@ -135,6 +149,7 @@ struct batch {
 	struct batch_children children;
 	struct batch_rejects rejects;
 	struct batch_offs offs;
+	struct batch_names names;
 };
 
 /* How a window's times become the database's: moved back, and none later than that. */

@@ -12,7 +12,7 @@
 /* An entry of rejected rows' primary key must stay within a third of a page. */
 #define REJECT_TEXT_MAX 512
 
-static void start(struct store *store, const struct window_header *header)
+void store_call_begin(struct store *store, const struct window_header *header)
 {
 	pg_params_reset(&store->params);
 	pg_param_bytes(&store->params, header->agent, sizeof(header->agent));
@@ -111,7 +111,7 @@ static int send_entries(struct store *store, const struct batch *batch,
 	for (from = 0; from < entries->order_count && !err; from = to) {
 		to = entries->order_count - from > store->chunk ? from + store->chunk
 								: entries->order_count;
-		start(store, header);
+		store_call_begin(store, header);
 		for (c = 0; c < (tags ? COLUMNS : MANIFEST); c++)
 			a[c] = pg_param_array(&store->params, types[c]);
 		for (i = from; i < to; i++) {
@@ -151,7 +151,7 @@ static int send_days(struct store *store, const struct batch *batch,
 	int err = 0;
 
 	while (!err && (from < batch->tag_days.count || from < batch->manifest_days.count)) {
-		start(store, header);
+		store_call_begin(store, header);
 		add_days(store, &batch->tags, &batch->tag_days, from);
 		add_days(store, &batch->manifests, &batch->manifest_days, from);
 		err = pg_call(store->pg, STORE_DAYS, &store->params, NULL);
@@ -209,7 +209,7 @@ static int send_versions(struct store *store, const struct batch *batch,
 	int err = 0;
 
 	while (!err && (from < batch->observations.count || from < batch->deleted.count)) {
-		start(store, header);
+		store_call_begin(store, header);
 		add_versions(store, batch, from);
 		add_deleted(store, batch, from);
 		err = pg_call(store->pg, STORE_VERSIONS, &store->params, NULL);
@@ -257,7 +257,7 @@ static int send_unpaired(struct store *store, const struct batch *batch,
 	if (!store->pairing)
 		return 0;
 	for (from = 0; from < batch->unpaired.count && !err; from += store->chunk) {
-		start(store, header);
+		store_call_begin(store, header);
 		add_unpaired(store, batch, from);
 		err = pg_call(store->pg, STORE_UNPAIRED, &store->params, NULL);
 	}
@@ -274,7 +274,7 @@ static int send_children(struct store *store, const struct batch *batch,
 	int err = 0;
 
 	for (from = 0; from < list->count && !err; from += store->chunk) {
-		start(store, header);
+		store_call_begin(store, header);
 		indexes = pg_param_array(&store->params, PG_INT8);
 		children = pg_param_array(&store->params, PG_INT8);
 		counts = pg_param_array(&store->params, PG_INT8);
@@ -300,7 +300,7 @@ static int send_rejected(struct store *store, const struct batch *batch,
 
 	for (from = 0; from < list->count && !err; from = to) {
 		to = list->count - from > store->chunk ? from + store->chunk : list->count;
-		start(store, header);
+		store_call_begin(store, header);
 		for (c = 0; c < 4; c++)
 			texts[c] = pg_param_array(&store->params, PG_BYTEA);
 		reasons = pg_param_array(&store->params, PG_TEXT);
@@ -332,7 +332,7 @@ static int send_off(struct store *store, const struct batch *batch,
 
 	if (!batch->offs.count)
 		return 0;
-	start(store, header);
+	store_call_begin(store, header);
 	for (c = 0; c < 3; c++)
 		texts[c] = pg_param_array(&store->params, PG_TEXT);
 	ms = pg_param_array(&store->params, PG_INT8);
@@ -368,5 +368,7 @@ int store_send(struct store *store, const struct batch *batch, const struct wind
 		err = send_rejected(store, batch, header);
 	if (!err)
 		err = send_off(store, batch, header);
+	if (!err)
+		err = store_send_names(store, batch, header);
 	return err;
 }

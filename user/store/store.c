@@ -41,6 +41,8 @@ static const struct {
 	{STORE_PAIRS, "select pulltap.apply_pairs($1)"},
 	{STORE_CHILDREN, "select pulltap.apply_children($1, $2, $3, $4, $5, $6)"},
 	{STORE_REJECTED, "select pulltap.apply_rejected($1, $2, $3, $4, $5, $6, $7, $8, $9)"},
+	{STORE_EXCLUDED, "select pulltap.apply_excluded($1, $2, $3, $4, $5, $6, $7, $8)"},
+	{STORE_NAMES, "select pulltap.apply_names($1, $2, $3, $4, $5, $6, $7)"},
 	{STORE_OFF, "select pulltap.apply_off($1, $2, $3, $4, $5, $6, $7)"},
 };
 

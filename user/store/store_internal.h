@@ -49,6 +49,11 @@ struct store {
 must_check int store_intern(struct store *store, struct batch *batch, int64_t since_us);
 must_check int store_send(struct store *store, const struct batch *batch,
 			  const struct window_header *header);
+/* The part of it that rules and kinds of client made: send_names.c. */
+must_check int store_send_names(struct store *store, const struct batch *batch,
+				const struct window_header *header);
+/* Begins a call's parameters with the claim that its function asks for. */
+void store_call_begin(struct store *store, const struct window_header *header);
 /* Before a window, in the window's name: upkeep.c. */
 void store_upkeep(struct store *store, const struct window_header *header);
 
@@ -65,6 +70,8 @@ void store_upkeep(struct store *store, const struct window_header *header);
 #define STORE_UNPAIRED "apply_unpaired"
 #define STORE_REJECTED "apply_rejected"
 #define STORE_OFF "apply_off"
+#define STORE_EXCLUDED "apply_excluded"
+#define STORE_NAMES "apply_names"
 #define STORE_INTERN_TAGS "intern_tags"
 #define STORE_INTERN_MANIFESTS "intern_manifests"
 

@@ -49,7 +49,8 @@ static int written(struct kernel *kernel, unsigned int window)
 struct write_context {
 	struct spool_writer *writer;
 	int64_t start_us, end_us;
-	uint64_t keys, counted;
+	uint64_t keys;
+	uint64_t sums[LEDGER_COUNT + 1]; /* of what the records stand for, by op_counter() */
 };
 
 static int write_record(const struct window_record *record, void *context)
@@ -63,10 +64,8 @@ static int write_record(const struct window_record *record, void *context)
 		bounded.last_us = write->start_us;
 	if (bounded.last_us > write->end_us)
 		bounded.last_us = write->end_us;
-	if (record->op != PT_OP_OFF && record->op != PT_OP_CHILD) {
-		write->keys++;
-		write->counted += record->count;
-	}
+	write->keys += op_counter(record->op) != LEDGER_COUNT;
+	write->sums[op_counter(record->op)] += record->count;
 	return spool_writer_add(write->writer, &bounded);
 }
 
@@ -116,7 +115,8 @@ static int finish_window(struct kernel *kernel, struct spool *spool, unsigned in
 	rc = rc ?: off_time_each(kernel, window, header.end_us, write_record, &write);
 	ret->entered += header.ledger[LEDGER_counted];
 	/* what the file holds, so that the stored books cover the way from the probe to the file */
-	header.ledger[LEDGER_counted] = write.counted;
+	header.ledger[LEDGER_counted] = write.sums[LEDGER_counted];
+	header.ledger[LEDGER_filtered_excluded] = write.sums[LEDGER_filtered_excluded];
 	rc = rc ?: spool_writer_commit(writer, &header);
 	if (rc)
 		return rc;
