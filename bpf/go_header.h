@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR MIT */
 /*
- * Finds Docker-Content-Digest in a reply's header, a Go map[string][]string in the registry's
- * memory. A map of up to 8 headers is one group, as every known registry's is; larger ones are
- * walked as far as the bounds below go, then the pull counts with an unknown digest.
+ * Finds Docker-Content-Digest in a reply's header, and what a request's says of its client. Both
+ * are a Go map[string][]string in the registry's memory. A map of up to 8 headers is one group, as
+ * every known registry's is; larger ones are walked as far as the bounds below go, then the pull
+ * counts with an unknown digest.
  */
 #ifndef PULLTAP_GO_HEADER_H
 #define PULLTAP_GO_HEADER_H
 
 #include "go_layout.h"
-#include "hit.h"
+#include "client.h"
 
 /* 32 groups are 256 slots: some 150 headers. Beyond: note_digest_unread. */
 #define GO_GROUPS_MAX 32
@@ -16,6 +17,11 @@
 /* What is looked for: the digest, and whether the Content-Type is an index's. */
 #define HEADER_DIGEST 1
 #define HEADER_TYPE 2
+#define HEADER_CLIENT(which) (4 << (which)) /* enum client_header: their values' slices */
+#define HEADER_AGENT HEADER_CLIENT(CLIENT_AGENT)
+#define HEADER_FORWARDED                                                                           \
+	(HEADER_CLIENT(CLIENT_FORWARDED_FOR) | HEADER_CLIENT(CLIENT_FORWARDED) |                   \
+	 HEADER_CLIENT(CLIENT_REAL_IP))
 
 enum digest_result { DIGEST_FOUND, DIGEST_ABSENT, DIGEST_UNREAD, DIGEST_MALFORMED };
 
@@ -72,6 +78,47 @@ static __always_inline bool key_matches(__u64 key, __u64 length)
 	       text[2] == 0x7473656769ull; /* "igest" */
 }
 
+/* Which header of enum client_header this is, or -1. */
+static __always_inline int client_header(__u64 key, __u64 length)
+{
+	__u64 text[2] = {};
+
+	if (length == 10) { /* as Go writes them: each word's first letter is a capital one */
+		if (!bpf_probe_read_user(text, 10, (void *)key) &&
+		    text[0] == 0x6567412d72657355ull /* "User-Age" */ && text[1] == 0x746e)
+			return CLIENT_AGENT;
+	} else if (length == 15) {
+		if (!bpf_probe_read_user(text, 15, (void *)key) &&
+		    text[0] == 0x6177726f462d58ull + (0x72ull << 56) /* "X-Forwar" */ &&
+		    text[1] == 0x726f462d646564ull) /* "ded-For" */
+			return CLIENT_FORWARDED_FOR;
+	} else if (length == 9) {
+		if (bpf_probe_read_user(text, 9, (void *)key))
+			return -1;
+		if (text[0] == 0x6564726177726f46ull /* "Forwarde" */ && text[1] == 'd')
+			return CLIENT_FORWARDED;
+		if (text[0] == 0x492d6c6165522d58ull /* "X-Real-I" */ && text[1] == 'p')
+			return CLIENT_REAL_IP;
+	}
+	return -1;
+}
+
+/* Keeps a value of the request's header that is wanted. Returns whether all were found. */
+static __always_inline bool keep_client_header(struct scratch *s, __u64 key, __u64 value)
+{
+	int found = client_header(s->go.words[key], s->go.words[key + 1]);
+	__u64 which;
+
+	if (found < 0 || !(s->walk.wanted & HEADER_CLIENT(found)))
+		return false;
+	which = (__u64)found & 3;
+	s->client.headers[which][0] = s->go.words[value];
+	s->client.headers[which][1] = s->go.words[value + 1];
+	/* no other one is believed then */
+	s->walk.wanted &= which == CLIENT_FORWARDED_FOR ? ~HEADER_FORWARDED : ~HEADER_CLIENT(which);
+	return !s->walk.wanted;
+}
+
 /*
  * Looks through the eight slots of a group in s->go: one control byte each at 0, keys at offset 8.
  * Returns a digest_result; DIGEST_ABSENT means go on. s->is_index is set by the way: a reply's
@@ -87,18 +134,20 @@ __noinline int search_group(struct scratch *s, int swiss, __u32 key_stride, __u3
 		return DIGEST_UNREAD;
 	for (i = 0; i < 8; i++) {
 		__u8 tag = s->go.bytes[i];
-		__u32 key = (8 + i * key_stride) / 8, value = (values + i * value_stride) / 8;
+		__u64 key = at_most((8 + i * key_stride) / 8, 46);
+		__u64 value = at_most((values + i * value_stride) / 8, 46);
 
 		if (swiss ? tag & 0x80 : tag < GO_BUCKET_MIN_TOPHASH)
 			continue;
-		if (key > 46 || value > 46)
-			break;
 		if (s->go.words[key + 1] == 12 && s->go.words[value + 1] &&
 		    s->walk.wanted & HEADER_TYPE)
 			s->is_index |= names_index(s->go.words[key], s->go.words[value]);
 		else if (s->walk.wanted & HEADER_DIGEST && s->go.words[value + 1] &&
 			 key_matches(s->go.words[key], s->go.words[key + 1]))
 			rc = read_digest(s, s->go.words[value]);
+		else if (s->walk.wanted & (HEADER_AGENT | HEADER_FORWARDED) &&
+			 s->go.words[value + 1] && keep_client_header(s, key, value))
+			return DIGEST_FOUND;
 	}
 	return rc;
 }
@@ -177,14 +226,14 @@ static long group_step(__u32 step, struct scratch **scratch)
 
 /*
  * Reads what is wanted out of the header map at address: the digest into s->digest, zero-padded,
- * and s->is_index. For the latter alone only the first group is looked at.
+ * s->is_index, s->client.headers. For the type alone only the first group is looked at.
  */
-static __noinline int read_header(struct scratch *s, __u64 address, int kind, __u32 wanted)
+__noinline int read_header(struct scratch *s, __u64 address, int kind, __u32 wanted)
 {
 	struct header_walk *walk = &s->walk;
 	__u64 map[4];
 
-	if (!address)
+	if (!s || !address)
 		return DIGEST_ABSENT;
 	if (bpf_probe_read_user(map, sizeof(map), (void *)address))
 		return DIGEST_UNREAD;
@@ -205,7 +254,7 @@ static __noinline int read_header(struct scratch *s, __u64 address, int kind, __
 		/* growing in place keeps the size; reading half of the old array twice is harmless
 		 */
 		walk->other_last = walk->last >> 1;
-		if (!bucket_step(0, &s) && wanted & HEADER_DIGEST) /* nearly always the only one */
+		if (!bucket_step(0, &s) && wanted & ~HEADER_TYPE) /* nearly always the only one */
 			bpf_loop(GO_GROUPS_MAX, bucket_step, &s, 0);
 		return walk->result;
 	}
@@ -215,7 +264,7 @@ static __noinline int read_header(struct scratch *s, __u64 address, int kind, __
 		walk->other = map[GO_SWISS_DIR_PTR / 8];
 		walk->other_last = map[GO_SWISS_DIR_LEN / 8];
 	}
-	if (!group_step(0, &s) && wanted & HEADER_DIGEST)
+	if (!group_step(0, &s) && wanted & ~HEADER_TYPE)
 		bpf_loop(GO_GROUPS_MAX, group_step, &s, 0);
 	return walk->result;
 }

@@ -9,7 +9,7 @@
 #include <bpf/bpf_tracing.h>
 
 #include "record.h"
-#include "go_header.h"
+#include "go_client.h"
 
 char LICENSE[] SEC("license") = "GPL";
 
@@ -21,6 +21,7 @@ struct go_reply {
 	__u64 uri[2];
 	__u64 peer[2];
 	__u64 header;
+	__u64 request_header;
 	__u32 status;
 	__u32 decoded; /* uri is a URL's path: no escapes, no query */
 };
@@ -76,6 +77,7 @@ static __always_inline __u32 read_request(struct scratch *s, __u64 address, stru
 		return LEDGER(lost_fault);
 	reply->method[0] = words[GO_REQUEST_METHOD / 8];
 	reply->method[1] = words[GO_REQUEST_METHOD / 8 + 1];
+	reply->request_header = words[GO_REQUEST_HEADER / 8];
 	reply->peer[0] = words[GO_REQUEST_REMOTE_ADDR / 8];
 	reply->peer[1] = words[GO_REQUEST_REMOTE_ADDR / 8 + 1];
 	reply->uri[0] = words[GO_REQUEST_URI / 8];
@@ -151,33 +153,12 @@ static __always_inline __u32 read_http2_inline(struct scratch *s, __u64 rws, str
 	reply->status = (__u32)words[(GO_RWS_BW_127 + GO_BW_STATUS) / 8];
 	reply->method[0] = words[GO_RWS_INLINE_METHOD / 8];
 	reply->method[1] = words[GO_RWS_INLINE_METHOD / 8 + 1];
+	reply->request_header = words[GO_RWS_INLINE_HEADER / 8];
 	reply->peer[0] = words[GO_RWS_INLINE_REMOTE_ADDR / 8];
 	reply->peer[1] = words[GO_RWS_INLINE_REMOTE_ADDR / 8 + 1];
 	reply->uri[0] = words[GO_RWS_INLINE_URI / 8];
 	reply->uri[1] = words[GO_RWS_INLINE_URI / 8 + 1];
 	return 0;
-}
-
-/* RemoteAddr is "address:port"; the port changes with each connection and is cut off. */
-static __always_inline void read_peer(struct scratch *s, const __u64 text[2])
-{
-	__u32 i, port = 0;
-
-	__builtin_memset(s->peer, 0, sizeof(s->peer));
-	if (bpf_probe_read_user(s->peer, at_most(text[1], sizeof(s->peer) - 1), (void *)text[0]))
-		return;
-	for (i = 0; i < sizeof(s->peer) / 8; i++) {
-		__u64 colons = pt_bytes_equal(((__u64 *)s->peer)[i], ':');
-
-		if (colons)
-			port = i * 8 + pt_highest_byte(colons);
-	}
-	if (!port)
-		return;
-	/* a port has at most five digits: clear the colon and all behind it */
-	for (i = 0; i < 8; i++)
-		if (port + i < sizeof(s->peer))
-			s->peer[port + i] = 0;
 }
 
 /*
@@ -214,6 +195,7 @@ static __always_inline __u32 count_go_reply(struct scratch *s, struct hit *hit, 
 {
 	struct go_reply reply = {};
 	__u32 outcome, method;
+	bool for_hint;
 	__u8 op = 0;
 
 	if (hit->site->hook == PT_GO_HOOK_HTTP1)
@@ -244,11 +226,11 @@ static __always_inline __u32 count_go_reply(struct scratch *s, struct hit *hit, 
 	if (s->parts.is_digest && s->parts.reference_length > PT_DIGEST_MAX)
 		return LEDGER(filtered_name_too_long);
 	read_reply_digest(s, hit, reply.header, op == PT_OP_GET);
-	s->peer[0] = 0; /* no hint without a peer */
-	if (hit->control->hint_seconds &&
-	    (s->parts.is_digest ? op == PT_OP_GET
-				: s->is_index || (method == PT_METHOD_HEAD && reply.status == 200)))
-		read_peer(s, reply.peer);
+	for_hint = hit->control->hint_seconds &&
+		   (s->parts.is_digest
+			    ? op == PT_OP_GET
+			    : s->is_index || (method == PT_METHOD_HEAD && reply.status == 200));
+	read_go_client(s, hit, op, for_hint, reply.peer, reply.request_header);
 	return count_reply(s, hit, op);
 }
 

@@ -10,6 +10,7 @@
 /* net/http.Request, unchanged since 1.7 */
 #define GO_REQUEST_METHOD 0
 #define GO_REQUEST_URL 16
+#define GO_REQUEST_HEADER 56
 #define GO_REQUEST_REMOTE_ADDR 176
 #define GO_REQUEST_URI 192
 #define GO_REQUEST_BYTES 208
@@ -35,6 +36,7 @@
 
 /* Go 1.27 keeps the request inside the state */
 #define GO_RWS_INLINE_METHOD 56
+#define GO_RWS_INLINE_HEADER 80
 #define GO_RWS_INLINE_REMOTE_ADDR 136
 #define GO_RWS_INLINE_URI 152
 #define GO_RWS_INLINE_BYTES 248

@@ -32,6 +32,7 @@ struct hit {
 	__u64 start_ns; /* 0: not measured */
 	__u32 site_index;
 	__u32 window;
+	__u32 policy; /* enum pt_policy, read once */
 };
 
 static __always_inline void ledger_add(struct pt_ledger *ledger, __u32 index)

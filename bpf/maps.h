@@ -7,8 +7,9 @@
 #ifndef PULLTAP_MAPS_H
 #define PULLTAP_MAPS_H
 
+#include "address.h"
 #include "events.h"
-#include "path.h"
+#include "forwarded.h"
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -131,6 +132,23 @@ struct {
 	__type(value, struct pt_hint);
 } indexes SEC(".maps");
 
+/* Two banks; control.policy says which one holds. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 2 * PT_RULES_BANK);
+	__type(key, __u32);
+	__type(value, struct pt_rule);
+} rules SEC(".maps") __weak;
+
+/* Networks of trusted proxies. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(max_entries, 64);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct pt_proxy);
+	__type(value, __u32);
+} proxies SEC(".maps") __weak;
+
 /*
  * Working memory, too large for the BPF stack. A program may be preempted on its CPU by another
  * thread's, so each CPU has a few and a hit claims one; when all are taken it counts lost_scratch.
@@ -148,6 +166,26 @@ struct header_walk {
 	__u32 kind; /* enum pt_go_map */
 	__u32 wanted; /* HEADER_DIGEST, HEADER_TYPE */
 	__s32 result;
+};
+
+/* Who asked, as far as rules need it: bpf/client.h, bpf/rules.h. */
+#define PT_AGENT_BYTES 256
+struct client {
+	char agent[PT_AGENT_BYTES + PT_PATTERN_TEXT]; /* User-Agent */
+	__u32 agent_length;
+	__u32 agent_cut; /* it is longer than that */
+	struct pt_address address; /* all zeroes: not known */
+	struct pt_address_parse parse;
+	struct pt_forwarded forwarded;
+	char line[8 + PT_FORWARDED_BYTES + PT_ADDRESS_STEPS]; /* eight zero bytes before it */
+	__u32 found; /* enum forwarded_result */
+	/* what the rules at hand are looked through for */
+	__u32 slot;
+	__u32 match; /* 0, or which: name is set then */
+	__u64 text, length; /* of the pattern that is looked for, from scratch's start */
+	__u64 at;
+	char name[PT_SHORT_TAG];
+	__u64 headers[4][2]; /* Go: slices of the request's headers, by enum client_header */
 };
 
 struct scratch {
@@ -172,6 +210,7 @@ struct scratch {
 	struct pt_hint_key hint_key;
 	struct pt_hint hint;
 	__u64 is_index; /* the reply is an index, as its Content-Type says */
+	struct client client;
 };
 
 struct {

@@ -7,6 +7,7 @@
 #define PULLTAP_RECORD_H
 
 #include "child.h"
+#include "rules.h"
 
 enum pt_method { PT_METHOD_OTHER, PT_METHOD_GET, PT_METHOD_HEAD, PT_METHOD_PUT, PT_METHOD_DELETE };
 
@@ -58,6 +59,7 @@ static __always_inline bool hit_begin(struct hit *hit, void *ctx)
 		return false;
 	window = *(volatile __u32 *)&hit->control->active & 1;
 	hit->window = window;
+	hit->policy = *(volatile __u32 *)&hit->control->policy;
 	ledger = bpf_map_lookup_elem(&ledgers, &window);
 	if (!ledger)
 		return false;
@@ -90,7 +92,7 @@ static __always_inline void registry_add(__u32 index, __u32 outcome)
 	if (!registry || outcome == LEDGER(filtered_stack_growth))
 		return;
 	__sync_fetch_and_add(&registry->replies, 1);
-	if (outcome == LEDGER(counted))
+	if (outcome == LEDGER(counted) || outcome == LEDGER(filtered_excluded))
 		__sync_fetch_and_add(&registry->counted, 1);
 }
 
@@ -299,6 +301,14 @@ static __always_inline __u32 count_reply(struct scratch *s, struct hit *hit, __u
 	if (is_short ? fill_short(s, tag_length) : fill_long(s, tag_length))
 		return LEDGER(lost_internal);
 
+	if (is_excluded(s, hit, op, now_ms)) {
+		/* its own count took the key */
+		if (is_short && fill_short(s, tag_length))
+			return LEDGER(lost_internal);
+		outcome = is_short ? count_short(s, hit, PT_OP_EXCLUDED, now_ms)
+				   : count_long(s, hit, PT_OP_EXCLUDED, now_ms);
+		return outcome == LEDGER(counted) ? LEDGER(filtered_excluded) : outcome;
+	}
 	if (hint_seconds && s->digest_length && s->peer[0] &&
 	    (op == PT_OP_HEAD ? tag_length > 0 : op == PT_OP_GET && !tag_length)) {
 		__u64 hint_ns = hint_seconds * 1000000000ull;
@@ -330,6 +340,8 @@ static __always_inline __u32 count_reply(struct scratch *s, struct hit *hit, __u
 			 : op == PT_OP_GET && !tag_length))
 		learn_child(s, hit, is_short ? s->key.repository : s->long_key.repository, now_ns,
 			    now_ms);
+	if (outcome == LEDGER(counted))
+		count_client(s, hit, op, now_ms);
 	return outcome;
 }
 

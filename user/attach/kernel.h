@@ -37,6 +37,8 @@ struct kernel {
 	int sites_fd;
 	int registries_fd;
 	int hints_fd;
+	int rules_fd;
+	int proxies_fd;
 	int events_fd;
 	int outer_fd[KERNEL_WINDOW_MAPS];
 	int window_fd[2][KERNEL_WINDOW_MAPS];

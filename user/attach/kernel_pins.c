@@ -30,6 +30,8 @@ static const struct pin maps[] = {
 	MAP("sites", sites, sites_fd),
 	MAP("registries", registries, registries_fd),
 	MAP("hints", hints, hints_fd),
+	MAP("rules", rules, rules_fd),
+	MAP("proxies", proxies, proxies_fd),
 	MAP("events", events, events_fd),
 	MAP("all_counts", counts, outer_fd[KERNEL_COUNTS]),
 	MAP("all_long_counts", long_counts, outer_fd[KERNEL_LONG_COUNTS]),

@@ -37,6 +37,9 @@ struct options {
 	unsigned int hint_s; /* how long a HEAD by tag waits for its GET */
 	const char *switch_file; /* says on or off; NULL: none */
 	const char *switch_redis; /* URL of a key that does; NULL: none */
+	const char *rules; /* file that says who does not count; NULL: everybody counts */
+	struct options_list proxies; /* networks whose word about clients is believed */
+	bool clients; /* count by kind of client */
 	bool discover; /* look for registries by themselves */
 	bool json; /* --output json */
 	const char *check; /* "alive", "ready"; NULL: the whole status */

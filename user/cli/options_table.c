@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/network.h"
 #include "control/switch_word.h"
 
 #define NAME_MAX_BYTES 63
@@ -38,6 +39,15 @@ const struct option_row option_table[OPTION_ROWS] = {
 		.commands = OPTIONS_STATUS,
 		.help = "for probes: print nothing and succeed if the agent is alive, or ready "
 			"(alive, and its windows reach the database)",
+	},
+	{
+		.name = "clients",
+		.kind = OPTION_FLAG,
+		.offset = offsetof(struct options, clients),
+		.value = "no",
+		.commands = RUN,
+		.help = "also count by kind of client (docker, containerd, ...), as their "
+			"User-Agent says",
 	},
 	{
 		.name = "config",
@@ -149,6 +159,16 @@ const struct option_row option_table[OPTION_ROWS] = {
 		.help = "what registries that were found by themselves are called",
 	},
 	{
+		.name = "rules",
+		.argument = "FILE",
+		.kind = OPTION_TEXT,
+		.offset = offsetof(struct options, rules),
+		.unset = "none",
+		.commands = RUN,
+		.help = "rules that say whose pulls and checks don't count; SIGHUP reads them "
+			"again",
+	},
+	{
 		.name = "spool-limit",
 		.argument = "MIB",
 		.kind = OPTION_NUMBER,
@@ -197,6 +217,16 @@ const struct option_row option_table[OPTION_ROWS] = {
 		.commands = RUN,
 		.help = "a process id, executable or container to watch as registry NAME; may be "
 			"given again",
+	},
+	{
+		.name = "trusted-proxy",
+		.argument = "NETWORK",
+		.kind = OPTION_NETWORKS,
+		.offset = offsetof(struct options, proxies),
+		.unset = "none",
+		.commands = RUN,
+		.help = "where X-Forwarded-For, Forwarded or X-Real-IP says who the client is; "
+			"may be given again",
 	},
 	{
 		.name = "user",
@@ -341,6 +371,16 @@ static int store_pair(const struct option_row *row, const char *text, struct opt
 	return 0;
 }
 
+static int store_network(const char *text, struct options_list *list)
+{
+	struct network network;
+
+	if (list->count == OPTIONS_LIST || network_parse(text, &network))
+		return -EINVAL;
+	list->items[list->count++] = text;
+	return 0;
+}
+
 int option_store(const struct option_row *row, const char *text, struct options *options)
 {
 	void *field = (char *)options + row->offset;
@@ -355,6 +395,8 @@ int option_store(const struct option_row *row, const char *text, struct options 
 	case OPTION_TARGETS:
 	case OPTION_TRUTHS:
 		return store_pair(row, text, field);
+	case OPTION_NETWORKS:
+		return store_network(text, field);
 	case OPTION_FLAG:
 		if (parse_flag(text, &flag))
 			return -EINVAL;
@@ -426,6 +468,12 @@ void option_accepts(const struct option_row *row, char *ret, size_t size)
 	case OPTION_TRUTHS:
 		snprintf(ret, size,
 			 "NAME=/PATH or NAME=http[s]://HOST... without a password, at most %d "
+			 "times",
+			 OPTIONS_LIST);
+		break;
+	case OPTION_NETWORKS:
+		snprintf(ret, size,
+			 "an address or a network like 10.0.0.0/8 or 2001:db8::/32, at most %d "
 			 "times",
 			 OPTIONS_LIST);
 		break;

@@ -20,6 +20,7 @@ enum option_kind {
 	OPTION_CHOICE,
 	OPTION_TARGETS, /* NAME=VALUE, up to OPTIONS_LIST of them */
 	OPTION_TRUTHS, /* the same; the value is a path or a URL */
+	OPTION_NETWORKS, /* up to OPTIONS_LIST of them */
 };
 
 struct option_row {
@@ -38,13 +39,14 @@ struct option_row {
 };
 
 /* In the order of their names. OPTION_ROWS is their number. */
-#define OPTION_ROWS 20
+#define OPTION_ROWS 23
 extern const struct option_row option_table[OPTION_ROWS];
 
 /* May it be given again, up to OPTIONS_LIST times? */
 static inline bool option_is_list(const struct option_row *row)
 {
-	return row->kind == OPTION_TARGETS || row->kind == OPTION_TRUTHS;
+	return row->kind == OPTION_TARGETS || row->kind == OPTION_TRUTHS ||
+	       row->kind == OPTION_NETWORKS;
 }
 
 /* NULL when there is none. */

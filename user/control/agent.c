@@ -142,6 +142,10 @@ static void on_signal(struct agent *agent)
 
 	if (read(agent->signal_fd, &info, sizeof(info)) != sizeof(info))
 		return;
+	if (info.ssi_signo == SIGHUP) {
+		policy_reload(agent->options, agent->kernel);
+		return;
+	}
 	agent->ended = true;
 	agent->remove = info.ssi_signo == SIGINT;
 	notify_stopping();

@@ -34,6 +34,7 @@ static int open_loop(struct agent *agent)
 	sigemptyset(&signals);
 	sigaddset(&signals, SIGINT);
 	sigaddset(&signals, SIGTERM);
+	sigaddset(&signals, SIGHUP);
 	/* a reader of our log that goes away must not end the counting */
 	if (signal(SIGPIPE, SIG_IGN) == SIG_ERR)
 		return -errno;
@@ -175,7 +176,8 @@ static int open_follow(struct agent *agent)
 static int open_kernel(struct agent *agent)
 {
 	const struct options *options = agent->options;
-	int rc = takeover_kernel(options, agent->spool, agent->lock_fd, &agent->kernel);
+	int rc = takeover_kernel(options, &agent->policy, agent->spool, agent->lock_fd,
+				 &agent->kernel);
 
 	if (rc) {
 		bpffs_tidy(options->bpffs, agent->lock_fd);
@@ -195,6 +197,7 @@ int agent_open(struct agent *agent)
 	int rc = reconcile_new(&agent->reconcile, options->reconcile.items,
 			       options->reconcile.count, options->state_dir);
 
+	rc = rc ?: policy_read(&agent->policy, options);
 	rc = rc ?: open_loop(agent);
 	rc = rc ?: takeover_lock(agent->options->bpffs, &agent->lock_fd);
 	hurry_prepare();

@@ -17,6 +17,7 @@
 #include "cli/options.h"
 #include "control/guard.h"
 #include "control/notify.h"
+#include "control/policy.h"
 #include "control/reconcile.h"
 #include "control/status_file.h"
 #include "control/switch.h"
@@ -48,6 +49,7 @@ struct agent {
 	bool site_off[PT_SITES]; /* failed canaries that were reported */
 	struct log_gate drain_gate, status_gate;
 	struct notify notify;
+	struct policy policy; /* at the start */
 	struct agent_status status;
 };
 

@@ -205,8 +205,8 @@ static int put_to_use(struct kernel *kernel)
 	return rc < 0 ? rc : 0;
 }
 
-int takeover_kernel(const struct options *options, struct spool *spool, int lock_fd,
-		    struct kernel **ret)
+int takeover_kernel(const struct options *options, const struct policy *policy, struct spool *spool,
+		    int lock_fd, struct kernel **ret)
 {
 	_cleanup_(kernel_free) struct kernel *live = NULL, *kernel = NULL;
 	const char *bpffs = options->bpffs;
@@ -234,7 +234,8 @@ int takeover_kernel(const struct options *options, struct spool *spool, int lock
 		return rc;
 	kernel->control->agent_pid = (uint32_t)getpid();
 	hurry_recover(kernel);
-	rc = open_error(put_to_use(kernel), bpffs);
+	rc = policy_write(policy, kernel);
+	rc = open_error(rc ?: put_to_use(kernel), bpffs);
 	if (rc)
 		return rc;
 	*ret = TAKE_PTR(kernel);

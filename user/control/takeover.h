@@ -10,6 +10,7 @@
 
 #include "attach/kernel.h"
 #include "cli/options.h"
+#include "control/policy.h"
 #include "window/drain.h"
 #include "window/spool.h"
 
@@ -17,11 +18,11 @@
 must_check int takeover_lock(const char *bpffs, int *ret_fd);
 
 /*
- * The kernel side, ours alone, with every hit running our programs and its window owned. Its pins
- * are reached through the lock, which has to be kept.
+ * The kernel side, ours alone, with every hit running our programs by this policy and its window
+ * owned. Its pins are reached through the lock, which has to be kept.
  */
-must_check int takeover_kernel(const struct options *options, struct spool *spool, int lock_fd,
-			       struct kernel **ret);
+must_check int takeover_kernel(const struct options *options, const struct policy *policy,
+			       struct spool *spool, int lock_fd, struct kernel **ret);
 
 /*
  * Drains to the last count every set in pins but the one in use and removes it; in_use is NULL when

@@ -220,12 +220,13 @@ class Registry:
             raise Failed(f"{method} {path}: {reply.status} {data[:300]!r}")
         return reply
 
-    def send(self, method, repository, name, peer="127.0.0.1"):
+    def send(self, method, repository, name, peer="127.0.0.1", **headers):
         """One request for a manifest that is there, from one of loopback's addresses."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30,
                                                 source_address=(peer, 0))
         try:
-            self.ask(connection, method, f"/v2/{repository}/manifests/{name}", expect=(200,))
+            self.ask(connection, method, f"/v2/{repository}/manifests/{name}", expect=(200,),
+                     **headers)
         finally:
             connection.close()
 
