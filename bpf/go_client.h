@@ -86,7 +86,6 @@ static __always_inline void read_go_client(struct scratch *s, struct hit *hit, _
 	__u32 wanted = client_needs_agent(hit, op) ? HEADER_AGENT : 0;
 	__u64 text[2];
 
-	client_clear(s);
 	if (for_hint || for_rule) {
 		read_peer(s, peer[0], peer[1]);
 		if (client_is_forwarded(s, hit, for_rule))

@@ -57,7 +57,8 @@ static __always_inline int match_hint(struct scratch *s, __u32 registry, const c
 		return bpf_map_update_elem(&hints, key, &s->hint, BPF_ANY) ? -1 : (int)op;
 	}
 	hint = bpf_map_lookup_elem(&hints, key);
-	if (!hint || now_ns - hint->boot_ns > hint_ns)
+	/* a HEAD on another CPU may be later than this hit's time */
+	if (!hint || (__s64)(now_ns - hint->boot_ns) > (__s64)hint_ns)
 		return op;
 	__builtin_memcpy(s->hint.tag, hint->tag, sizeof(s->hint.tag));
 	if (bpf_map_delete_elem(&hints, key)) /* another GET took it */

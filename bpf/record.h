@@ -131,6 +131,7 @@ static __always_inline struct scratch *scratch_claim(void)
 		s = bpf_map_lookup_elem(&scratches, &index);
 		if (s && __sync_val_compare_and_swap(&s->busy, 0, 1) == 0) {
 			s->is_index = 0; /* for ways in that can't tell */
+			client_clear(s);
 			return s;
 		}
 	}

@@ -22,14 +22,14 @@ REPLIES = {"none": "GET by tag", "head": "HEAD by tag", "index": "GET by tag of 
 
 
 class Agent:
-    def __init__(self, hint):
+    def __init__(self, hint, arguments=()):
         self.state = tempfile.mkdtemp(prefix="pulltap-bench-")
-        self.pins = f"/sys/fs/bpf/pulltap-bench-attribution-{hint}"
+        self.pins = "/sys/fs/bpf/" + os.path.basename(self.state)
         self.program = shutil.copy(os.path.join(BUILD, "tools", "go_memory"), self.state)
         self.process = subprocess.Popen(
             [os.path.join(BUILD, "pulltap"), "run", "--no-discover", "--bpffs", self.pins,
              "--state-dir", os.path.join(self.state, "state"), "--database", "host=/nonexistent",
-             "--window", "600", "--hint-time", str(hint)], stderr=subprocess.PIPE, text=True)
+             "--window", "600", "--hint-time", str(hint), *arguments], stderr=subprocess.PIPE, text=True)
         if not any('msg="ready"' in line for line in self.process.stderr):
             sys.exit("the agent did not start")
 

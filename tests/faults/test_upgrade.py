@@ -14,7 +14,7 @@ import pytest
 from lib import books, deaths, load
 from lib.agent import BINARY, Agent, pulltap
 from lib.hits import Load, check_every_key, check_windows, lost, wait_shipped
-from lib.images import ACCEPT
+from lib.images import ACCEPT, DOCKER, Image
 from lib.proc import REPOSITORY_ROOT, Folder, find_program, run, until
 from lib.registry import Registry
 from lib.truth import Truth
@@ -380,3 +380,44 @@ def test_uninstall_leaves_no_trace_of_a_takeover_that_died(keep, database, folde
     agent.under = []
     agent.start()
     check(agent, database, registry, names, since, clients)
+
+
+@pytest.mark.parametrize("name", ["other", "longer"])
+def test_head_before_an_upgrade_makes_the_get_after_it_a_pull_of_the_tag(keep, database, name):
+    registry = keep(Registry()).start()
+    image = Image("upgrade", types=DOCKER)
+    registry.push(image, "team/app", "v1")
+    agent = keep(Agent(database.conninfo(), registry.pid, hint=300)).start()
+    registry.send("HEAD", "team/app", "v1")
+    registry.settle()
+    agent.pause()
+    agent.binary = build(name)
+    agent.start()
+    assert agent.events("replacing the kernel side of another build"), agent.log()
+    registry.send("GET", "team/app", image.digest)
+    registry.settle()
+    agent.stop()
+    row, = database.rows("select * from pulltap.tags")
+    assert (row["pulls"], row["checks"]) == (1, 0)
+    books.check_windows(database)
+
+
+def test_rules_hold_through_an_upgrade_from_its_first_hit_on(keep, database, folder):
+    registry = keep(Registry()).start()
+    names = registry.fill(4)
+    rules = folder.write("rules", "exclude everybody peer=127.0.0.0/8\n")
+    agent = keep(Agent(database.conninfo(), registry.pid, arguments=["--rules", rules])).start()
+    since = registry.mark()
+    with pulling(registry, names):
+        agent.pause()
+        agent.binary = build("other")
+        agent.start()
+        assert agent.events("replacing the kernel side of another build"), agent.log()
+    registry.settle()
+    agent.stop()
+    logged = [request for request in registry.requests(since) if request.status == 200]
+    row, = database.rows("select sum(pulls)::int as pulls, sum(checks)::int as checks, "
+                         "sum(excluded)::int as excluded from pulltap.manifests")
+    assert row == {"pulls": 0, "checks": 0, "excluded": len(logged)}
+    assert books.counter(database, "filtered_excluded") == len(logged)
+    books.check_windows(database)

@@ -99,6 +99,7 @@ static struct {
 	uint8_t groups[GROUPS_MAX][GO_BUCKET_BYTES];
 	uint8_t old_groups[GROUPS_MAX][GO_BUCKET_BYTES];
 	struct go_string values[1];
+	struct go_string agent, forwarded; /* of the request, whose header is the same map */
 	uint64_t goroutine[4];
 } memory;
 
@@ -111,6 +112,9 @@ static const char *const other_keys[] = {"Docker-Content-Digesu",
 					 "Etag",
 					 "",
 					 "Docker-Content-DigestX"};
+/* behind two proxies: the peer, and 198.51.100.7 */
+static const char agent_text[] = "docker/27.0 go/1.22";
+static const char forwarded_text[] = "203.0.113.9, 198.51.100.7";
 static const char key_name[] = "Docker-Content-Digest";
 static const char digest[] = "sha256:"
 			     "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
@@ -163,6 +167,13 @@ static void fill_group(uint8_t *group, enum map_kind kind, int slot, bool live, 
 										   : &wrong_value);
 		if (live && (int)i == slot)
 			fill_slot(group, kind, i, key_name, memory.values);
+	}
+	if (live) {
+		/* beside it, and not where the slot is empty */
+		fill_slot(group, kind, slot == 6 ? 7 : (unsigned int)slot ^ 4, "User-Agent",
+			  &memory.agent);
+		fill_slot(group, kind, slot == 1 || slot == 5 ? 3 : 1, "X-Forwarded-For",
+			  &memory.forwarded);
 	}
 }
 
@@ -220,6 +231,8 @@ static void make_map(enum map_kind kind, unsigned int groups, int at, enum fault
 		}
 		break;
 	}
+	memory.agent = (struct go_string){agent_text, sizeof(agent_text) - 1};
+	memory.forwarded = (struct go_string){forwarded_text, sizeof(forwarded_text) - 1};
 	memory.values[0] = (struct go_string){fault == TEXT ? (const char *)NOWHERE : digest,
 					      sizeof(digest) - 1};
 }
@@ -271,6 +284,8 @@ static void make_reply(const struct layout *layout, enum fault fault)
 		put(memory.state, GO_RWS_REQUEST,
 		    fault == REQUEST ? NOWHERE : (uint64_t)memory.request);
 	method_place = inlined ? GO_RWS_INLINE_METHOD : GO_REQUEST_METHOD;
+	put(holder, inlined ? GO_RWS_INLINE_HEADER : GO_REQUEST_HEADER,
+	    fault == MAP ? NOWHERE : (uint64_t)memory.map);
 	uri = inlined ? GO_RWS_INLINE_URI : GO_REQUEST_URI;
 	peer = inlined ? GO_RWS_INLINE_REMOTE_ADDR : GO_REQUEST_REMOTE_ADDR;
 	put_string(holder, (unsigned int)method_place,

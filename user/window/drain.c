@@ -287,7 +287,8 @@ int drain_expired_hints(struct kernel *kernel)
 		}
 		started = true;
 		for (uint32_t i = 0; i < count; i++)
-			if (now - hints[i].boot_ns > limit_ns &&
+			/* one that was left since then is younger than now */
+			if ((int64_t)(now - hints[i].boot_ns) > (int64_t)limit_ns &&
 			    !bpf_map_delete_elem(kernel->hints_fd, &keys[i]))
 				removed++;
 	}
