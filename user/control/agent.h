@@ -10,8 +10,8 @@
 
 /*
  * Runs until SIGINT (last window shipped, probes and maps removed) or SIGTERM (last window
- * shipped, probes left counting for the next agent). Returns a process exit status; everything
- * that went wrong has been said on standard error.
+ * shipped, probes left counting for the next agent); SIGHUP reads the rules again. Returns a
+ * process exit status; everything that went wrong has been said on standard error.
  */
 must_check int agent_run(const struct options *options);
 

@@ -77,7 +77,7 @@ static void addresses_are_read_as_the_library_does(void **state)
 static void check_address(const char *text, const char *address, const char *taken)
 {
 	char buffer[128] = "";
-	struct pt_address want, got;
+	struct pt_address want = {}, got = {};
 	struct pt_address_parse p;
 
 	snprintf(buffer, sizeof(buffer), "%s", text);
@@ -101,7 +101,7 @@ static void brackets_zone_and_port_are_no_part_of_an_address(void **state)
 
 static void networks_hold_their_addresses_and_no_others(void **state)
 {
-	struct pt_address address, network, mask = {~0ull, ~0ull << 8};
+	struct pt_address address = {}, network = {}, mask = {~0ull, ~0ull << 8};
 
 	(void)state;
 	assert_true(address_of("10.1.2.0", &network));
