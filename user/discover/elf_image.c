@@ -18,11 +18,11 @@
 static int read_dynamic(struct elf_image *image, const Elf64_Phdr *header)
 {
 	uint64_t count = header->p_filesz / sizeof(Elf64_Dyn);
-	uint64_t address = 0;
-	uint64_t size = 0;
+	uint64_t relocations = 0, size = 0, ignored = 0;
 
 	for (uint64_t i = 0; i < count && i < DYNAMIC_MAX; i++) {
 		Elf64_Dyn entry;
+		uint64_t *to = &ignored;
 		int err = byte_source_read(image->source, header->p_offset + i * sizeof(entry),
 					   &entry, sizeof(entry));
 
@@ -31,13 +31,20 @@ static int read_dynamic(struct elf_image *image, const Elf64_Phdr *header)
 		if (entry.d_tag == DT_NULL)
 			break;
 		if (entry.d_tag == DT_RELA)
-			address = entry.d_un.d_ptr;
+			to = &relocations;
 		else if (entry.d_tag == DT_RELASZ)
-			size = entry.d_un.d_val;
+			to = &size;
+		else if (entry.d_tag == DT_SYMTAB)
+			to = &image->symbols_address;
+		else if (entry.d_tag == DT_STRTAB)
+			to = &image->strings_address;
+		else if (entry.d_tag == DT_GNU_HASH)
+			to = &image->gnu_hash_address;
+		*to = entry.d_un.d_val;
 	}
-	if (!address || !size || size > RELOCATIONS_BYTES_MAX)
+	if (!relocations || !size || size > RELOCATIONS_BYTES_MAX)
 		return 0;
-	if (elf_image_offset(image, address, &image->relocations_offset))
+	if (elf_image_offset(image, relocations, &image->relocations_offset))
 		return 0;
 	image->relocations_count = size / sizeof(Elf64_Rela);
 	return 0;
@@ -313,4 +320,56 @@ int elf_image_each_pointer(const struct elf_image *image, uint64_t value,
 			err = search_segment(image, &image->loads[i], &search);
 	}
 	return err;
+}
+
+struct byte_search {
+	const uint8_t *bytes;
+	unsigned int size;
+	int (*visit)(void *context, uint64_t address);
+	void *context;
+};
+
+/* Places in one block; those that begin in its last size - 1 bytes are the next one's. */
+static int search_block(const struct byte_search *search, const uint8_t *block, uint64_t size,
+			uint64_t address)
+{
+	const uint8_t *at = block;
+	int err = 0;
+
+	while (!err &&
+	       (at = memmem(at, size - (uint64_t)(at - block), search->bytes, search->size))) {
+		err = search->visit(search->context, address + (uint64_t)(at - block));
+		at++;
+	}
+	return err;
+}
+
+int elf_image_each_bytes(const struct elf_image *image, const void *bytes, unsigned int size,
+			 uint64_t limit, int (*visit)(void *context, uint64_t address),
+			 void *context)
+{
+	struct byte_search search = {bytes, size, visit, context};
+	uint8_t block[BLOCK_WORDS * 8];
+
+	for (unsigned int i = 0; i < image->loads_count; i++) {
+		const struct elf_segment *load = &image->loads[i];
+
+		if (load->writable)
+			continue;
+		if (load->size > limit)
+			return -E2BIG;
+		limit -= load->size;
+		for (uint64_t at = 0; at + size <= load->size; at += sizeof(block) - (size - 1)) {
+			uint64_t n = load->size - at;
+			int err;
+
+			if (n > sizeof(block))
+				n = sizeof(block);
+			err = byte_source_read(image->source, load->offset + at, block, n);
+			err = err ?: search_block(&search, block, n, load->address + at);
+			if (err)
+				return err;
+		}
+	}
+	return 0;
 }

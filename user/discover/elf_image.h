@@ -36,6 +36,10 @@ struct elf_image {
 	uint64_t section_names_size;
 	uint64_t relocations_offset; /* Elf64_Rela, as PT_DYNAMIC says */
 	uint64_t relocations_count;
+	/* of the dynamic symbols, addresses as PT_DYNAMIC says; 0: none */
+	uint64_t symbols_address;
+	uint64_t strings_address;
+	uint64_t gnu_hash_address;
 };
 
 /* 0, -ENOEXEC when it is no x86-64 ELF, or a reading error. source must outlive the image. */
@@ -60,6 +64,15 @@ bool elf_image_is_code(const struct elf_image *image, uint64_t address);
  */
 must_check int elf_image_words(const struct elf_image *image, uint64_t address, unsigned int count,
 			       uint64_t *ret);
+
+/*
+ * Calls visit with the address of each place that holds these bytes (at most 64), in the segments
+ * that can't be written. visit returns 0 to go on; anything else ends the search and is returned.
+ * 0 when all was searched; -E2BIG when there is more than limit to search.
+ */
+must_check int elf_image_each_bytes(const struct elf_image *image, const void *bytes,
+				    unsigned int size, uint64_t limit,
+				    int (*visit)(void *context, uint64_t address), void *context);
 
 /*
  * Calls visit with the address of each aligned word that will hold value. visit returns 0 to go

@@ -3,9 +3,8 @@
 
 #include <errno.h>
 
-#include <Zydis/Zydis.h>
-
 #include "../../bpf/abi.h"
+#include "discover/instruction.h"
 
 /*
  * Prologues, as cmd/internal/obj/x86 emits them (g.stackguard0 is at 16):
@@ -27,11 +26,6 @@ struct prologue {
 	enum step step;
 	ZydisRegister g; /* which register holds g: r14, or rcx once it was loaded */
 	ZydisRegister stack; /* what is compared: rsp, or where the frame will end */
-};
-
-struct instruction {
-	ZydisDecodedInstruction base;
-	ZydisDecodedOperand operands[ZYDIS_MAX_OPERAND_COUNT];
 };
 
 static bool is_register(const ZydisDecodedOperand *operand, ZydisRegister reg)
@@ -100,13 +94,12 @@ static bool step_compare(struct prologue *p, const struct instruction *i)
 /* The branch goes to the call of morestack, which stands behind the function's own code. */
 static bool is_stack_branch(const struct instruction *i, uint64_t offset, uint64_t function_bytes)
 {
-	int64_t distance = i->operands[0].imm.value.s;
 	uint64_t next = offset + i->base.length;
+	int64_t distance;
 
-	return i->base.mnemonic == ZYDIS_MNEMONIC_JBE &&
-	       !(i->base.attributes &
-		 (ZYDIS_ATTRIB_HAS_OPERANDSIZE | ZYDIS_ATTRIB_HAS_ADDRESSSIZE)) &&
-	       distance > 0 && next < function_bytes && (uint64_t)distance < function_bytes - next;
+	return i->base.mnemonic == ZYDIS_MNEMONIC_JBE && instruction_is_emulated(i) &&
+	       instruction_is_relative(i, &distance) && distance > 0 && next < function_bytes &&
+	       (uint64_t)distance < function_bytes - next;
 }
 
 int go_site_find(const uint8_t *code, uint64_t size, uint64_t function_bytes, struct go_site *ret,
@@ -117,19 +110,12 @@ int go_site_find(const uint8_t *code, uint64_t size, uint64_t function_bytes, st
 		.stack = ZYDIS_REGISTER_RSP,
 	};
 	uint64_t offset = 0;
-	ZydisDecoder decoder;
 
-	if (ZYAN_FAILED(
-		    ZydisDecoderInit(&decoder, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64))) {
-		*ret_refusal = "the decoder could not be set up";
-		return -ENOTSUP;
-	}
 	while (offset < size) {
 		struct instruction i;
 		bool known = false;
 
-		if (ZYAN_FAILED(ZydisDecoderDecodeFull(&decoder, code + offset, size - offset,
-						       &i.base, i.operands)))
+		if (instruction_decode(code + offset, size - offset, &i))
 			break;
 		if (prologue.step == STEP_COMPARED) {
 			if (!is_stack_branch(&i, offset, function_bytes))
