@@ -146,7 +146,8 @@ _Static_assert(sizeof(struct pt_count) == 8, "one word per key and CPU");
 	X(note_child_unlearned, NOTE, "counted, its relation to an index found no room")           \
 	X(filtered_excluded, FILTERED, "pull or check that a rule of --rules excludes")            \
 	X(note_name_unmade, NOTE, "its rule's or its client's own count found no room")            \
-	X(note_client_unread, NOTE, "User-Agent or forwarded address could not be read")
+	X(note_client_unread, NOTE, "User-Agent or forwarded address could not be read")           \
+	X(filtered_unanswered, FILTERED, "connection ended before any status was decided")
 
 struct pt_ledger {
 #define X(name, kind, help) __u64 name;

@@ -10,6 +10,7 @@
 
 #include "go_layout.h"
 #include "client.h"
+#include "digest.h"
 
 /* 32 groups are 256 slots: some 150 headers. Beyond: note_digest_unread. */
 #define GO_GROUPS_MAX 32
@@ -22,8 +23,6 @@
 #define HEADER_FORWARDED                                                                           \
 	(HEADER_CLIENT(CLIENT_FORWARDED_FOR) | HEADER_CLIENT(CLIENT_FORWARDED) |                   \
 	 HEADER_CLIENT(CLIENT_REAL_IP))
-
-enum digest_result { DIGEST_FOUND, DIGEST_ABSENT, DIGEST_UNREAD, DIGEST_MALFORMED };
 
 /*
  * Is this header's value the media type of an index? There are two, and among the media types of
@@ -41,29 +40,13 @@ static __always_inline bool names_index(__u64 key, __u64 slice)
 }
 
 /* Reads one Go string header {pointer, length} and its text into s->digest. */
-static __always_inline int read_digest(struct scratch *s, __u64 slice)
+static __always_inline int read_go_digest(struct scratch *s, __u64 slice)
 {
 	__u64 text[2];
-	__u32 length;
 
 	if (!slice || bpf_probe_read_user(text, sizeof(text), (void *)slice))
 		return DIGEST_UNREAD;
-	if (!text[1])
-		return DIGEST_ABSENT;
-	if (text[1] > PT_DIGEST_MAX)
-		return DIGEST_MALFORMED;
-	length = (__u32)at_most(text[1], PT_DIGEST_MAX);
-	if (bpf_probe_read_user(s->digest, length, (void *)text[0])) {
-		__builtin_memset(s->digest, 0, sizeof(s->digest));
-		return DIGEST_UNREAD;
-	}
-	/* the canary of rule 7: an algorithm's name, a colon, and no more is believed here */
-	if (length < 40 || s->digest[6] != ':') {
-		__builtin_memset(s->digest, 0, sizeof(s->digest));
-		return DIGEST_MALFORMED;
-	}
-	s->digest_length = length;
-	return DIGEST_FOUND;
+	return read_digest(s, text[0], text[1]);
 }
 
 /* Is this key "Docker-Content-Digest"? */
@@ -144,7 +127,7 @@ __noinline int search_group(struct scratch *s, int swiss, __u32 key_stride, __u3
 			s->is_index |= names_index(s->go.words[key], s->go.words[value]);
 		else if (s->walk.wanted & HEADER_DIGEST && s->go.words[value + 1] &&
 			 key_matches(s->go.words[key], s->go.words[key + 1]))
-			rc = read_digest(s, s->go.words[value]);
+			rc = read_go_digest(s, s->go.words[value]);
 		else if (s->walk.wanted & (HEADER_AGENT | HEADER_FORWARDED) &&
 			 s->go.words[value + 1] && keep_client_header(s, key, value))
 			return DIGEST_FOUND;

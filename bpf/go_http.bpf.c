@@ -26,47 +26,6 @@ struct go_reply {
 	__u32 decoded; /* uri is a URL's path: no escapes, no query */
 };
 
-/*
- * Reads method and request target into s. In HTTP/1 both are pieces of the request line, one space
- * apart, and come with one read; a read of user memory is what costs most here.
- */
-static __always_inline __u32 read_request_line(struct scratch *s, const struct go_reply *reply,
-					       __u32 *ret_method)
-{
-	__u64 method_length = reply->method[1], uri_length = at_most(reply->uri[1], PT_PATH_BYTES);
-	__u64 start, word;
-
-	/* the canary of a request: methods are short words */
-	if (!method_length || method_length > 32)
-		return LEDGER(lost_layout);
-	*ret_method = PT_METHOD_OTHER;
-	if (method_length > 6)
-		return 0;
-	method_length = at_most(method_length, 6);
-	start = at_most(7 - method_length, 6); /* the byte before the path is the space */
-	if (reply->uri[0] == reply->method[0] + method_length + 1) {
-		__u64 bytes = at_most(method_length + 1 + uri_length, PT_PATH_BYTES + 7);
-
-		if (bpf_probe_read_user(s->method + start, bytes, (void *)reply->method[0]))
-			return LEDGER(lost_fault);
-	} else if (bpf_probe_read_user(s->method + start, method_length,
-				       (void *)reply->method[0]) ||
-		   bpf_probe_read_user(s->path, uri_length, (void *)reply->uri[0])) {
-		return LEDGER(lost_fault);
-	}
-	s->path_length = (__u32)uri_length;
-	word = *(__u64 *)s->method << 8 >> (64 - method_length * 8);
-	if (word == 0x544547) /* "GET" */
-		*ret_method = PT_METHOD_GET;
-	else if (word == 0x44414548) /* "HEAD" */
-		*ret_method = PT_METHOD_HEAD;
-	else if (word == 0x545550) /* "PUT" */
-		*ret_method = PT_METHOD_PUT;
-	else if (word == 0x4554454c4544) /* "DELETE" */
-		*ret_method = PT_METHOD_DELETE;
-	return 0;
-}
-
 /* A *Request at address. */
 static __always_inline __u32 read_request(struct scratch *s, __u64 address, struct go_reply *reply)
 {
@@ -169,33 +128,21 @@ static __always_inline void read_reply_digest(struct scratch *s, struct hit *hit
 					      bool get)
 {
 	__u32 type = get && hit->control->hint_seconds ? HEADER_TYPE : 0;
-	int rc;
 
-	s->digest_length = 0;
-	__builtin_memset(s->digest, 0, sizeof(s->digest));
-	if (s->parts.is_digest) {
-		__u64 length = at_most(s->parts.reference_length, PT_DIGEST_MAX);
-
-		if (!bpf_probe_read_kernel(s->digest, length, s->path + s->parts.reference))
-			s->digest_length = (__u32)length;
-		if (type)
-			read_header(s, header, hit->site->go_map, type);
+	clear_digest(s);
+	if (!s->parts.is_digest) {
+		note_digest(hit, read_header(s, header, hit->site->go_map, HEADER_DIGEST | type));
 		return;
 	}
-	rc = read_header(s, header, hit->site->go_map, HEADER_DIGEST | type);
-	if (rc == DIGEST_ABSENT)
-		ledger_add(hit->ledger, LEDGER(note_digest_missing));
-	else if (rc == DIGEST_UNREAD)
-		ledger_add(hit->ledger, LEDGER(note_digest_unread));
-	else if (rc == DIGEST_MALFORMED)
-		ledger_add(hit->ledger, LEDGER(note_digest_malformed));
+	take_path_digest(s);
+	if (type)
+		read_header(s, header, hit->site->go_map, type);
 }
 
 static __always_inline __u32 count_go_reply(struct scratch *s, struct hit *hit, __u64 object)
 {
 	struct go_reply reply = {};
 	__u32 outcome, method;
-	bool for_hint;
 	__u8 op = 0;
 
 	if (hit->site->hook == PT_GO_HOOK_HTTP1)
@@ -212,25 +159,16 @@ static __always_inline __u32 count_go_reply(struct scratch *s, struct hit *hit, 
 		reply.status = 200;
 	if (reply.status < 100 || reply.status > 999)
 		return LEDGER(lost_layout);
-	outcome = read_request_line(s, &reply, &method);
+	outcome = read_request_line(s, reply.method, reply.uri, &method);
 	if (outcome)
 		return outcome;
-	if (method == PT_METHOD_OTHER)
-		return LEDGER(filtered_method);
-	outcome = parse_path(s, reply.uri[1] > PT_PATH_BYTES, reply.decoded ? 0 : ~0ull);
+	outcome = accept_reply(s, method, reply.status, reply.uri[1] > PT_PATH_BYTES,
+			       reply.decoded ? 0 : ~0ull, &op);
 	if (outcome)
 		return outcome;
-	outcome = classify(method, reply.status, &op);
-	if (outcome)
-		return outcome;
-	if (s->parts.is_digest && s->parts.reference_length > PT_DIGEST_MAX)
-		return LEDGER(filtered_name_too_long);
 	read_reply_digest(s, hit, reply.header, op == PT_OP_GET);
-	for_hint = hit->control->hint_seconds &&
-		   (s->parts.is_digest
-			    ? op == PT_OP_GET
-			    : s->is_index || (method == PT_METHOD_HEAD && reply.status == 200));
-	read_go_client(s, hit, op, for_hint, reply.peer, reply.request_header);
+	read_go_client(s, hit, op, needs_peer(s, hit, reply.status, op), reply.peer,
+		       reply.request_header);
 	return count_reply(s, hit, op);
 }
 
@@ -240,12 +178,11 @@ static __always_inline __u32 go_outcome(struct pt_regs *ctx, struct hit *hit)
 	__u64 object;
 	__u32 outcome;
 
-	if (!hit->site)
-		return LEDGER(lost_internal);
 	if (ctx->flags & FLAGS_BELOW_OR_EQUAL)
 		return LEDGER(filtered_stack_growth);
-	if (hit->site->off)
-		return LEDGER(filtered_target_off);
+	outcome = hit_check_site(hit);
+	if (outcome)
+		return outcome;
 	if (hit->site->go_abi == PT_GO_ABI_REGISTER)
 		object = ctx->ax;
 	else if (bpf_probe_read_user(&object, 8, (void *)(ctx->sp + 8)))

@@ -2,7 +2,9 @@
 /*
  * The maps, all of them. Two windows exist; pt_control.active selects which one a hit writes to.
  * The outer maps carry the two windows' inner maps, so that replacing a slot makes the kernel wait
- * for every running program: that is what freezes a window (ARCHITECTURE, rule 4).
+ * for every running program: that is what freezes a window (ARCHITECTURE, rule 4). The loader puts
+ * them there. All are weak: every way in is an object of its own, and the linker makes one map of
+ * those with one name.
  */
 #ifndef PULLTAP_MAPS_H
 #define PULLTAP_MAPS_H
@@ -17,7 +19,7 @@ struct {
 	__uint(map_flags, BPF_F_MMAPABLE);
 	__type(key, __u32);
 	__type(value, struct pt_control);
-} control SEC(".maps");
+} control SEC(".maps") __weak;
 
 /*
  * The kill switch: a bit mask of enum pt_off. Memory mapped by the agent, which so sets a bit
@@ -29,7 +31,7 @@ struct {
 	__uint(map_flags, BPF_F_MMAPABLE);
 	__type(key, __u32);
 	__type(value, __u32);
-} off SEC(".maps");
+} off SEC(".maps") __weak;
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -37,14 +39,14 @@ struct {
 	__uint(map_flags, BPF_F_MMAPABLE);
 	__type(key, __u32);
 	__type(value, struct pt_site);
-} sites SEC(".maps");
+} sites SEC(".maps") __weak;
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, PT_REGISTRIES);
 	__type(key, __u32);
 	__type(value, struct pt_registry);
-} registries SEC(".maps");
+} registries SEC(".maps") __weak;
 
 /*
  * Counts grow with the keys in use (no preallocation): one element per key and eight bytes per
@@ -56,7 +58,7 @@ struct counts_map {
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, struct pt_key);
 	__type(value, struct pt_count);
-} counts_0 SEC(".maps"), counts_1 SEC(".maps");
+} counts_0 SEC(".maps") __weak, counts_1 SEC(".maps") __weak;
 
 struct long_counts_map {
 	__uint(type, BPF_MAP_TYPE_PERCPU_HASH);
@@ -64,49 +66,49 @@ struct long_counts_map {
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, struct pt_long_key);
 	__type(value, struct pt_count);
-} long_counts_0 SEC(".maps"), long_counts_1 SEC(".maps");
+} long_counts_0 SEC(".maps") __weak, long_counts_1 SEC(".maps") __weak;
 
 struct overflow_map {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, PT_OVERFLOW_KEYS);
 	__type(key, struct pt_key);
 	__type(value, struct pt_count);
-} overflow_0 SEC(".maps"), overflow_1 SEC(".maps");
+} overflow_0 SEC(".maps") __weak, overflow_1 SEC(".maps") __weak;
 
 struct ledger_map {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, __u32);
 	__type(value, struct pt_ledger);
-} ledger_0 SEC(".maps"), ledger_1 SEC(".maps");
+} ledger_0 SEC(".maps") __weak, ledger_1 SEC(".maps") __weak;
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
 	__uint(max_entries, 2);
 	__type(key, __u32);
 	__array(values, struct counts_map);
-} counts SEC(".maps") = {.values = {&counts_0, &counts_1}};
+} counts SEC(".maps") __weak;
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
 	__uint(max_entries, 2);
 	__type(key, __u32);
 	__array(values, struct long_counts_map);
-} long_counts SEC(".maps") = {.values = {&long_counts_0, &long_counts_1}};
+} long_counts SEC(".maps") __weak;
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
 	__uint(max_entries, 2);
 	__type(key, __u32);
 	__array(values, struct overflow_map);
-} overflows SEC(".maps") = {.values = {&overflow_0, &overflow_1}};
+} overflows SEC(".maps") __weak;
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
 	__uint(max_entries, 2);
 	__type(key, __u32);
 	__array(values, struct ledger_map);
-} ledgers SEC(".maps") = {.values = {&ledger_0, &ledger_1}};
+} ledgers SEC(".maps") __weak;
 
 /*
  * HEADs that a GET may follow. Expired ones are swept by the agent; when the map is full the HEAD
@@ -118,7 +120,7 @@ struct {
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, struct pt_hint_key);
 	__type(value, struct pt_hint);
-} hints SEC(".maps");
+} hints SEC(".maps") __weak;
 
 /*
  * The last index that a peer pulled from a repository; keys are those of hints, without a digest.
@@ -218,6 +220,6 @@ struct {
 	__uint(max_entries, PT_SCRATCHES);
 	__type(key, __u32);
 	__type(value, struct scratch);
-} scratches SEC(".maps");
+} scratches SEC(".maps") __weak;
 
 #endif

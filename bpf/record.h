@@ -7,9 +7,9 @@
 #define PULLTAP_RECORD_H
 
 #include "child.h"
+#include "digest.h"
+#include "request.h"
 #include "rules.h"
-
-enum pt_method { PT_METHOD_OTHER, PT_METHOD_GET, PT_METHOD_HEAD, PT_METHOD_PUT, PT_METHOD_DELETE };
 
 /*
  * For the guard, hits of each site measure themselves: four of 256, in a row, for clients send HEAD
@@ -120,6 +120,14 @@ static __always_inline void hit_end(struct hit *hit, __u32 outcome)
 	}
 }
 
+/* 0, or the counter of a hit that no site stands for any more. */
+static __always_inline __u32 hit_check_site(const struct hit *hit)
+{
+	if (!hit->site)
+		return LEDGER(lost_internal);
+	return hit->site->off ? LEDGER(filtered_target_off) : 0;
+}
+
 static __always_inline struct scratch *scratch_claim(void)
 {
 	struct scratch *s;
@@ -144,7 +152,7 @@ static __always_inline void scratch_release(struct scratch *s)
 }
 
 /* Global functions are verified once and by themselves: that keeps load time at milliseconds. */
-__noinline int scan_path(struct scratch *s, int cut, __u64 raw)
+__weak __noinline int scan_path(struct scratch *s, int cut, __u64 raw)
 {
 	int rc;
 
@@ -267,6 +275,8 @@ static __always_inline __u32 classify(__u32 method, __u32 status, __u8 *ret_op)
 		*ret_op = PT_OP_HEAD;
 		return 0;
 	}
+	if (!status)
+		return LEDGER(filtered_unanswered);
 	if (status < 200)
 		return LEDGER(filtered_status_1xx);
 	if (status < 400)
@@ -283,8 +293,42 @@ static __always_inline __u32 classify(__u32 method, __u32 status, __u8 *ret_op)
 }
 
 /*
- * Counts one accepted reply: s->path and s->parts hold the name, s->digest the reply's digest or
- * nothing, s->peer the client. Returns the counter the hit belongs to.
+ * The first half of counting a reply, all that needs no more than its request line and status.
+ * Returns 0 when it counts, with op set and s->parts filled; else the counter it belongs to.
+ */
+static __always_inline __u32 accept_reply(struct scratch *s, __u32 method, __u32 status, int cut,
+					  __u64 raw, __u8 *ret_op)
+{
+	__u32 outcome;
+
+	if (method == PT_METHOD_OTHER)
+		return LEDGER(filtered_method);
+	outcome = parse_path(s, cut, raw);
+	if (outcome)
+		return outcome;
+	outcome = classify(method, status, ret_op);
+	if (outcome)
+		return outcome;
+	if (s->parts.is_digest && s->parts.reference_length > PT_DIGEST_MAX)
+		return LEDGER(filtered_name_too_long);
+	return 0;
+}
+
+/*
+ * Is the client's address of use? A HEAD of a tag leaves a hint, a GET by digest takes one, and of
+ * an index the next GET by digest may be a child.
+ */
+static __always_inline bool needs_peer(const struct scratch *s, const struct hit *hit, __u32 status,
+				       __u32 op)
+{
+	return hit->control->hint_seconds &&
+	       (s->parts.is_digest ? op == PT_OP_GET
+				   : s->is_index || (op == PT_OP_HEAD && status == 200));
+}
+
+/*
+ * The second half, for an accepted reply: s->path and s->parts hold the name, s->digest the reply's
+ * digest or nothing, s->peer the client. Returns the counter the hit belongs to.
  */
 static __always_inline __u32 count_reply(struct scratch *s, struct hit *hit, __u32 op)
 {

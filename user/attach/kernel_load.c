@@ -50,6 +50,29 @@ static int print_libbpf(enum libbpf_print_level level, const char *format, va_li
 	return 0;
 }
 
+/* The windows' maps go into the outer ones: an initializer can't say so for what is linked. */
+static int fill_outer(const struct pulltap_bpf *skel)
+{
+	const struct {
+		const struct bpf_map *outer, *inner[2];
+	} maps[KERNEL_WINDOW_MAPS] = {
+		{skel->maps.counts, {skel->maps.counts_0, skel->maps.counts_1}},
+		{skel->maps.long_counts, {skel->maps.long_counts_0, skel->maps.long_counts_1}},
+		{skel->maps.overflows, {skel->maps.overflow_0, skel->maps.overflow_1}},
+		{skel->maps.ledgers, {skel->maps.ledger_0, skel->maps.ledger_1}},
+	};
+
+	for (int i = 0; i < KERNEL_WINDOW_MAPS; i++) {
+		for (uint32_t w = 0; w < 2; w++) {
+			int fd = bpf_map__fd(maps[i].inner[w]);
+
+			if (bpf_map_update_elem(bpf_map__fd(maps[i].outer), &w, &fd, BPF_ANY))
+				return -errno;
+		}
+	}
+	return 0;
+}
+
 static int set_control(struct pulltap_bpf *skel, uint64_t generation,
 		       const struct kernel_sizes *sizes)
 {
@@ -150,6 +173,7 @@ int kernel_load(const char *path, uint64_t generation, const struct kernel_sizes
 		return -errno;
 	generation_path(folder, path, generation);
 	rc = load(skel, sizes, before);
+	rc = rc ?: fill_outer(skel);
 	rc = rc ?: set_control(skel, generation, sizes);
 	rc = rc ?: kernel_pins_make(skel, folder);
 	pulltap_bpf__destroy(skel);

@@ -87,6 +87,7 @@ static void stored_numbers_never_change(void **state)
 	assert_int_equal(LEDGER_lost_entry, 30);
 	assert_int_equal(LEDGER_note_child_unlearned, 31);
 	assert_int_equal(LEDGER_filtered_excluded, 32);
+	assert_int_equal(LEDGER_filtered_unanswered, 35);
 	assert_int_equal(PT_ENTRY_HTTP1, 0);
 	assert_int_equal(PT_ENTRY_HTTP2, 1);
 }
