@@ -291,11 +291,32 @@ struct pt_registry {
 /* How a probed site's arguments and structs lie. */
 enum pt_go_abi { PT_GO_ABI_REGISTER = 1, PT_GO_ABI_STACK = 2 } PT_BYTE;
 enum pt_go_map { PT_GO_MAP_BUCKETS = 1, PT_GO_MAP_SWISS = 2, PT_GO_MAP_SWISS_SPLIT = 3 } PT_BYTE;
-enum pt_go_hook {
+enum pt_hook {
 	PT_GO_HOOK_HTTP1 = 1, /* net/http.(*response).finishRequest */
 	PT_GO_HOOK_HTTP2 = 2, /* (*responseWriter).handlerDone, request behind a pointer */
 	PT_GO_HOOK_HTTP2_INLINE = 3, /* the same from Go 1.27 on, request inside the struct */
+	PT_NGINX_HOOK_REQUEST = 4, /* ngx_http_free_request */
 } PT_BYTE;
+
+/*
+ * Where things lie in nginx's structs, in bytes, all multiples of 8; what lies beside them is
+ * fixed, see nginx_layout.h. headers_out, status and method count from ngx_http_request_t, sent and
+ * addr_text from ngx_connection_t.
+ */
+struct pt_nginx_layout {
+	__u16 headers_out;
+	__u16 status;
+	__u16 method;
+	__u16 size; /* of what is read of a request, from its start */
+	__u16 sent;
+	__u16 addr_text; /* 0: not known, then there are no hints */
+};
+
+/* Of a site, by its hook; Go's needs none. */
+union pt_layout {
+	struct pt_nginx_layout nginx;
+	__u64 words[4];
+};
 
 /* Why a single target is off: bits of pt_site.off. */
 enum pt_site_off {
@@ -310,7 +331,7 @@ struct pt_site {
 	__u32 registry;
 	enum pt_go_abi go_abi;
 	enum pt_go_map go_map;
-	enum pt_go_hook hook;
+	enum pt_hook hook;
 	__u8 off; /* enum pt_site_off */
 	__u64 hits; /* every one that is in the books */
 	__u64 layout_failures;
@@ -324,6 +345,7 @@ struct pt_site {
 	__u32 attach; /* which attach counts: one that is being removed may fire on */
 	__u64 timed_hits; /* some measure what they take, bpf/record.h */
 	__u64 timed_ns;
+	union pt_layout layout;
 };
 
 /*
@@ -333,6 +355,7 @@ struct pt_site {
 enum pt_entry {
 	PT_ENTRY_HTTP1 = 0,
 	PT_ENTRY_HTTP2 = 1,
+	PT_ENTRY_NGINX = 2,
 	PT_ENTRY_COUNT,
 };
 #define PT_ENTRIES 16 /* room for those to come: the map outlives this build */

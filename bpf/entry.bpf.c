@@ -50,3 +50,9 @@ int entry_http2(struct pt_regs *ctx)
 {
 	return enter(ctx, PT_ENTRY_HTTP2);
 }
+
+SEC("uprobe")
+int entry_nginx(struct pt_regs *ctx)
+{
+	return enter(ctx, PT_ENTRY_NGINX);
+}

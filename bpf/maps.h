@@ -12,6 +12,8 @@
 #include "address.h"
 #include "events.h"
 #include "forwarded.h"
+#include "nginx_layout.h"
+#include "path.h"
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -195,10 +197,15 @@ struct scratch {
 	__u32 path_length;
 	char method[8]; /* ends where path begins: both may come with one read */
 	char path[PT_PATH_BYTES + PT_PATH_SLOP];
-	union {
-		__u64 words[48];
-		__u8 bytes[384];
-	} go; /* the Go struct that is being read */
+	union { /* what is being read of the registry's memory */
+		union {
+			__u64 words[48];
+			__u8 bytes[384];
+		} go;
+		struct {
+			__u64 words[NGINX_REQUEST_BYTES / 8];
+		} nginx;
+	};
 	struct pt_scan scan;
 	struct pt_decode decode;
 	struct pt_prefix prefix;

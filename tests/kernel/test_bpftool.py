@@ -4,7 +4,7 @@
 import pytest
 
 import watching
-from watching import Watch, bpftool, dump_map
+from watching import Watch, active_window, bpftool, dump_map
 
 from lib.agent import pulltap
 from lib.hits import Load
@@ -21,11 +21,6 @@ def watch():
     watch = Watch(window=3600)  # nothing is drained while the test looks
     yield watch
     watch.close()
-
-
-def active_window(watch):
-    control, = dump_map(watch.agent.bpffs + "/control")
-    return f"{watch.agent.bpffs}/window_{control['value']['active']}"
 
 
 def counts(watch):

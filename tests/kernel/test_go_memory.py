@@ -8,9 +8,7 @@ import itertools
 import pytest
 
 import watching
-from watching import TOOLS, Watch, dump_map, run, until
-
-from test_bpftool import active_window
+from watching import MemoryTool, TOOLS, Watch, until
 
 DIGEST = "sha256:" + "00112233445566778899aabbccddeeff" * 2
 LAYOUTS = ["http1", "http1-stack", "http1-127", "http2-119", "http2-120", "http2-127"]
@@ -30,36 +28,13 @@ def watch():
 @pytest.fixture
 def act(watch):
     """act(...) -> the counters that rose; a fresh site, so that no earlier failure counts."""
-    with watching.Folder("pulltap-memory-") as folder:
-        program = watching.private_copy(TOOLS / "go_memory", folder)
-
+    with MemoryTool(watch, "go_memory") as tool:
         def do(layout="http1", kind="buckets", groups=1, at=0, fault="none", count=1):
-            before, keys = ledger(watch), counts(watch)
-            run([program, watch.agent.bpffs, "memory", layout, kind, str(groups), str(at), fault,
-                 str(count)])
-            after = ledger(watch)
-            assert after["seen"] == sum(count for name, count in after.items()
-                                        if name != "seen" and not name.startswith("note_"))
-            do.keys = {key: count - keys.get(key, 0) for key, count in counts(watch).items()
-                       if count != keys.get(key, 0)}
-            rose = {name: after[name] - before[name] for name in after
-                    if after[name] != before[name]}
-            assert rose.pop("seen") == count
+            rose = tool.run(layout, kind, groups, at, fault, count)
+            do.keys = tool.keys
             return rose
 
         yield do
-
-
-def ledger(watch):
-    entry, = dump_map(active_window(watch) + "/ledger")
-    values = [cpu["value"] for cpu in entry["values"]]
-    return {name: sum(value[name] for value in values) for name in values[0]}
-
-
-def counts(watch):
-    return {(e["key"]["repository"], e["key"]["tag"], e["key"]["digest"]):
-            sum(cpu["value"]["count"] for cpu in e["values"])
-            for e in dump_map(active_window(watch) + "/counts")}
 
 
 KNOWN, UNKNOWN = ("memory", "v1", DIGEST), ("memory", "v1", "")

@@ -30,6 +30,52 @@ def missing(reason):
     pytest.fail(reason) if CI else pytest.skip(reason)
 
 
+def active_window(watch):
+    control, = dump_map(watch.agent.bpffs + "/control")
+    return f"{watch.agent.bpffs}/window_{control['value']['active']}"
+
+
+class MemoryTool:
+    """A private copy of a tool that lays a server's memory out and calls the agent's program; its
+    last argument is how often."""
+
+    def __init__(self, watch, name):
+        self.watch = watch
+        self.folder = Folder("pulltap-memory-")
+        self.program = private_copy(TOOLS / name, self.folder)
+        self.keys = {}
+
+    def run(self, *arguments):
+        """Returns the counters that rose, without `seen`, which must have risen by the last
+        argument; keys: what the window's keys rose by."""
+        before, keys = self._ledger(), self._counts()
+        run([self.program, self.watch.agent.bpffs, "memory", *map(str, arguments)])
+        after = self._ledger()
+        assert after["seen"] == sum(count for name, count in after.items()
+                                    if name != "seen" and not name.startswith("note_"))
+        self.keys = {key: count - keys.get(key, 0) for key, count in self._counts().items()
+                     if count != keys.get(key, 0)}
+        rose = {name: after[name] - before[name] for name in after if after[name] != before[name]}
+        assert rose.pop("seen") == arguments[-1]
+        return rose
+
+    def _ledger(self):
+        entry, = dump_map(active_window(self.watch) + "/ledger")
+        values = [cpu["value"] for cpu in entry["values"]]
+        return {name: sum(value[name] for value in values) for name in values[0]}
+
+    def _counts(self):
+        return {(e["key"]["repository"], e["key"]["tag"], e["key"]["digest"]):
+                sum(cpu["value"]["count"] for cpu in e["values"])
+                for e in dump_map(active_window(self.watch) + "/counts")}
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.folder.close()
+
+
 class Ask(namedtuple("Ask", "method path options")):
     """One request. options: further lines of a curl config."""
 

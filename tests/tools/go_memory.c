@@ -13,16 +13,11 @@
  * FAULT   none, or what is wrong: see the table below
  * COUNT   how often the function is called
  */
-#include <errno.h>
-#include <fcntl.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
-#include "attach/kernel.h"
-#include "attach/sites.h"
 #include "bpf/go_layout.h"
 #include "tests/tools/probed.h"
 
@@ -323,32 +318,17 @@ static void call_probed(const struct layout *layout, enum fault fault)
 static int attach_self(struct kernel *kernel, const char *registry, const struct layout *layout,
 		       enum map_kind kind)
 {
-	struct binary binary = {.sites_count = 1};
-	_cleanup_close_ int fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
-	struct stat st;
+	const struct binary_site site = {
+		.hook = layout->hook,
+		.go_abi = layout->abi,
+		.go_map = kind <= GROWING ? PT_GO_MAP_BUCKETS
+			  : kind == SPLIT ? PT_GO_MAP_SWISS_SPLIT
+					  : PT_GO_MAP_SWISS,
+	};
+	char build_id[64];
 
-	if (fd < 0 || fstat(fd, &st))
-		return -errno;
-	binary.go_map = kind <= GROWING ? PT_GO_MAP_BUCKETS
-			: kind == SPLIT ? PT_GO_MAP_SWISS_SPLIT
-					: PT_GO_MAP_SWISS;
-	snprintf(binary.build_id, sizeof(binary.build_id), "%s-%d", layout->name, binary.go_map);
-	binary.device = st.st_dev;
-	binary.inode = st.st_ino;
-	binary.sites[0] = (struct binary_site){.hook = layout->hook,
-					       .go_abi = layout->abi,
-					       .file_offset = probed_file_offset(),
-					       .symbol = "probed_reply"};
-	return sites_has(kernel, &binary) ? 1 : sites_attach(kernel, &binary, fd, registry, 0);
-}
-
-static unsigned int find(const char *name, const char *const *names, unsigned int count)
-{
-	for (unsigned int i = 0; i < count; i++)
-		if (!strcmp(name, names[i]))
-			return i;
-	fprintf(stderr, "go_memory: %s?\n", name);
-	exit(2);
+	snprintf(build_id, sizeof(build_id), "%s-%d", layout->name, site.go_map);
+	return probed_attach(kernel, registry, build_id, &site);
 }
 
 static const struct layout *find_layout(const char *name)
@@ -375,10 +355,11 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	layout = find_layout(argv[3]);
-	kind = (enum map_kind)find(argv[4], map_names, sizeof(map_names) / sizeof(map_names[0]));
+	kind = (enum map_kind)probed_find(argv[4], map_names,
+					  sizeof(map_names) / sizeof(map_names[0]));
 	groups = (unsigned int)strtoul(argv[5], NULL, 10);
-	fault = (enum fault)find(argv[7], fault_names,
-				 sizeof(fault_names) / sizeof(fault_names[0]));
+	fault = (enum fault)probed_find(argv[7], fault_names,
+					sizeof(fault_names) / sizeof(fault_names[0]));
 	count = (unsigned int)strtoul(argv[8], NULL, 10);
 	if (!groups || groups > GROUPS_MAX)
 		return 2;

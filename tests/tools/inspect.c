@@ -20,6 +20,17 @@ static double now_ms(void)
 	return (double)ts.tv_sec * 1e3 + (double)ts.tv_nsec / 1e6;
 }
 
+static json_t *layout_json(const struct binary_site *site)
+{
+	const struct pt_nginx_layout *l = &site->layout.nginx;
+
+	if (site->hook != PT_NGINX_HOOK_REQUEST)
+		return json_null();
+	return json_pack("{s:i, s:i, s:i, s:i, s:i, s:i}", "headers_out", l->headers_out, "status",
+			 l->status, "method", l->method, "size", l->size, "sent", l->sent,
+			 "addr_text", l->addr_text);
+}
+
 static json_t *sites_json(const struct binary *binary)
 {
 	json_t *sites = json_array();
@@ -27,10 +38,11 @@ static json_t *sites_json(const struct binary *binary)
 	for (unsigned int i = 0; i < binary->sites_count; i++) {
 		const struct binary_site *site = &binary->sites[i];
 
-		json_array_append_new(sites,
-				      json_pack("{s:s, s:i, s:i, s:I}", "symbol", site->symbol,
-						"hook", site->hook, "go_abi", site->go_abi,
-						"file_offset", (json_int_t)site->file_offset));
+		json_array_append_new(sites, json_pack("{s:s, s:i, s:i, s:i, s:I, s:o}", "symbol",
+						       site->symbol, "hook", site->hook, "go_abi",
+						       site->go_abi, "go_map", site->go_map,
+						       "file_offset", (json_int_t)site->file_offset,
+						       "layout", layout_json(site)));
 	}
 	return sites;
 }
@@ -44,11 +56,11 @@ static int inspect(const char *path)
 	int err;
 
 	err = fd < 0 ? -errno : binary_inspect(fd, &binary);
-	line = json_pack("{s:s, s:i, s:s, s:s, s:s, s:i, s:s, s:s, s:f, s:o}", "path", path,
-			 "result", err, "error", err ? strerror(-err) : "", "build_id",
-			 binary.build_id, "go_version", binary.go_version, "go_map", binary.go_map,
-			 "registry_kind", binary.registry_kind, "refusal", binary.refusal, "ms",
-			 now_ms() - start, "sites", sites_json(&binary));
+	line = json_pack("{s:s, s:i, s:s, s:s, s:s, s:s, s:s, s:f, s:o}", "path", path, "result",
+			 err, "error", err ? strerror(-err) : "", "build_id", binary.build_id,
+			 "version", binary.version, "registry_kind", binary.registry_kind,
+			 "refusal", binary.refusal, "ms", now_ms() - start, "sites",
+			 sites_json(&binary));
 	if (!line)
 		return -1;
 	json_dumpf(line, stdout, JSON_COMPACT);

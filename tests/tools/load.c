@@ -153,22 +153,8 @@ struct kept {
 	bool ended;
 };
 
-static int attach_self(struct kernel *kernel, const char *registry)
-{
-	struct binary binary = {.build_id = "load", .go_map = PT_GO_MAP_BUCKETS, .sites_count = 1};
-	_cleanup_close_ int fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
-	struct stat st;
-
-	if (fd < 0 || fstat(fd, &st))
-		return -errno;
-	binary.device = st.st_dev;
-	binary.inode = st.st_ino;
-	binary.sites[0] = (struct binary_site){.hook = PT_GO_HOOK_HTTP1,
-					       .go_abi = PT_GO_ABI_REGISTER,
-					       .file_offset = probed_file_offset(),
-					       .symbol = "probed_reply"};
-	return sites_has(kernel, &binary) ? 1 : sites_attach(kernel, &binary, fd, registry, 0);
-}
+static const struct binary_site site = {
+	.hook = PT_GO_HOOK_HTTP1, .go_abi = PT_GO_ABI_REGISTER, .go_map = PT_GO_MAP_BUCKETS};
 
 /* What an agent does for a registry: the probe comes back when counting is switched on again. */
 static void *keep_attached(void *context)
@@ -176,7 +162,8 @@ static void *keep_attached(void *context)
 	struct kept *kept = context;
 
 	while (!__atomic_load_n(&kept->ended, __ATOMIC_RELAXED)) {
-		if (!*kept->kernel->off && attach_self(kept->kernel, kept->registry) < 0)
+		if (!*kept->kernel->off &&
+		    probed_attach(kept->kernel, kept->registry, "load", &site) < 0)
 			fputs("load: the probe does not come back\n", stderr);
 		usleep(10000);
 	}
@@ -221,7 +208,7 @@ int main(int argc, char **argv)
 		rc = attach_empty();
 	} else if (strcmp(argv[1], "none")) {
 		rc = kernel_open(&kernel, argv[1]);
-		rc = rc ?: attach_self(kernel, argv[2]);
+		rc = rc ?: probed_attach(kernel, argv[2], "load", &site);
 	}
 	if (rc < 0 || !load.counts || !workers) {
 		fprintf(stderr, "load: %s\n", strerror(-rc));

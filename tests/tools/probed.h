@@ -6,9 +6,16 @@
 #ifndef TESTS_TOOLS_PROBED_H
 #define TESTS_TOOLS_PROBED_H
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "attach/kernel.h"
+#include "attach/sites.h"
 
 /* cmp rsp, [r14+0x10]; jbe: taken when the guard lies above the stack */
 __asm__(".text\n"
@@ -48,6 +55,38 @@ static inline uint64_t probed_file_offset(void)
 		}
 	}
 	abort();
+}
+
+/*
+ * Probes the function for the agent whose pins kernel has opened; site says as what. A build id of
+ * another site takes its place. Returns 1 when it is probed, or -errno.
+ */
+static inline int probed_attach(struct kernel *kernel, const char *registry, const char *build_id,
+				const struct binary_site *site)
+{
+	struct binary binary = {.sites_count = 1, .sites = {*site}};
+	_cleanup_close_ int fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st))
+		return -errno;
+	binary.device = st.st_dev;
+	binary.inode = st.st_ino;
+	snprintf(binary.build_id, sizeof(binary.build_id), "%s", build_id);
+	binary.sites[0].file_offset = probed_file_offset();
+	strcpy(binary.sites[0].symbol, "probed_reply");
+	return sites_has(kernel, &binary) ? 1 : sites_attach(kernel, &binary, fd, registry, 0);
+}
+
+/* Index of a word of the command line; ends the program when there is no such word. */
+static inline unsigned int probed_find(const char *name, const char *const *names,
+				       unsigned int count)
+{
+	for (unsigned int i = 0; i < count; i++)
+		if (!strcmp(name, names[i]))
+			return i;
+	fprintf(stderr, "%s?\n", name);
+	exit(2);
 }
 
 #endif

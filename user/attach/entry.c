@@ -14,6 +14,7 @@
 static const char *const program_names[PT_ENTRY_COUNT] = {
 	[PT_ENTRY_HTTP1] = "http1",
 	[PT_ENTRY_HTTP2] = "http2",
+	[PT_ENTRY_NGINX] = "nginx",
 };
 
 static void pin_path(char ret[PATH_MAX], const char *path, const char *name)
@@ -73,6 +74,7 @@ int entry_make(const char *path)
 	const struct bpf_program *programs[PT_ENTRY_COUNT] = {
 		[PT_ENTRY_HTTP1] = skel->progs.entry_http1,
 		[PT_ENTRY_HTTP2] = skel->progs.entry_http2,
+		[PT_ENTRY_NGINX] = skel->progs.entry_nginx,
 	};
 
 	rc = reuse(skel->maps.entry, path, "programs", &anew);

@@ -214,9 +214,10 @@ static int attach_file(struct follow *follow, const struct process *process,
 		return 0;
 	}
 	mark_run(follow, process->pid, binary);
-	log_info("target attached", "registry=%s exe=%s pid=%d kind=%s go=%s sites=%d", registry,
-		 exe, process->pid, binary->registry_kind[0] ? binary->registry_kind : "named",
-		 binary->go_version[0] ? binary->go_version : "unknown", rc);
+	log_info("target attached", "registry=%s exe=%s pid=%d kind=%s version=%s sites=%d",
+		 registry, exe, process->pid,
+		 binary->registry_kind[0] ? binary->registry_kind : "named",
+		 binary->version[0] ? binary->version : "unknown", rc);
 	return 1;
 }
 
@@ -276,7 +277,8 @@ int follow_process(struct follow *follow, pid_t pid)
 		if (follow->targets_count && !process_read(follow->proc, pid, &process) &&
 		    named(follow, &process) && complain(follow, process.file.inode))
 			log_warn("target can't be observed",
-				 "pid=%d reason=\"no Go HTTP server in it, see pulltap doctor\"",
+				 "pid=%d reason=\"neither a Go HTTP server nor nginx, see pulltap "
+				 "doctor\"",
 				 pid);
 		return 0;
 	}

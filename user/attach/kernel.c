@@ -19,6 +19,7 @@ static const struct {
 } programs[KERNEL_PROGRAMS] = {
 	[KERNEL_GO_HTTP1] = {"go_http1", PT_ENTRY_HTTP1},
 	[KERNEL_GO_HTTP2] = {"go_http2", PT_ENTRY_HTTP2},
+	[KERNEL_NGINX] = {"nginx_request", PT_ENTRY_NGINX},
 	[KERNEL_EXEC_WATCH] = {"exec_watch", PT_ENTRY_COUNT},
 };
 

@@ -22,7 +22,13 @@ enum kernel_window_map {
 	KERNEL_LEDGER,
 	KERNEL_WINDOW_MAPS,
 };
-enum kernel_program { KERNEL_GO_HTTP1, KERNEL_GO_HTTP2, KERNEL_EXEC_WATCH, KERNEL_PROGRAMS };
+enum kernel_program {
+	KERNEL_GO_HTTP1,
+	KERNEL_GO_HTTP2,
+	KERNEL_NGINX,
+	KERNEL_EXEC_WATCH,
+	KERNEL_PROGRAMS
+};
 
 struct kernel {
 	char *path; /* of the folder that all sets share */

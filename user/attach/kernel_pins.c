@@ -52,6 +52,7 @@ static const struct pin maps[] = {
 static const struct pin programs[] = {
 	PROGRAM(go_http1, KERNEL_GO_HTTP1),
 	PROGRAM(go_http2, KERNEL_GO_HTTP2),
+	PROGRAM(nginx_request, KERNEL_NGINX),
 	PROGRAM(exec_watch, KERNEL_EXEC_WATCH),
 };
 _Static_assert(sizeof(programs) / sizeof(*programs) == KERNEL_PROGRAMS, "each program is pinned");

@@ -60,7 +60,14 @@ static bool same_file(const struct pt_site *site, uint64_t device, uint64_t inod
 
 static enum pt_entry entry_of(const struct pt_site *site)
 {
-	return site->hook == PT_GO_HOOK_HTTP1 ? PT_ENTRY_HTTP1 : PT_ENTRY_HTTP2;
+	switch (site->hook) {
+	case PT_GO_HOOK_HTTP1:
+		return PT_ENTRY_HTTP1;
+	case PT_NGINX_HOOK_REQUEST:
+		return PT_ENTRY_NGINX;
+	default:
+		return PT_ENTRY_HTTP2;
+	}
 }
 
 /*
@@ -274,12 +281,13 @@ static int fill_slot(struct kernel *kernel, const struct binary *binary,
 	struct pt_site site = {
 		.registry = registry,
 		.go_abi = found->go_abi,
-		.go_map = binary->go_map,
+		.go_map = found->go_map,
 		.hook = found->hook,
 		.device = binary->device,
 		.inode = binary->inode,
 		.file_offset = found->file_offset,
 		.build = build_hash(binary),
+		.layout = found->layout,
 	};
 	int slot = free_slot(kernel);
 

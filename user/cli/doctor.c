@@ -175,7 +175,7 @@ static int look_at(void *context, pid_t pid)
 		report_say(search->report, VERDICT_OK, "registry", "",
 			   "pid %d %s (%s, %s): %u site%s%s", pid, process.exe,
 			   binary.registry_kind[0] ? binary.registry_kind : "named",
-			   binary.go_version[0] ? binary.go_version : "Go version unknown",
+			   binary.version[0] ? binary.version : "version unknown",
 			   binary.sites_count, binary.sites_count == 1 ? "" : "s",
 			   probed ? ", probed" : ", not probed: no agent follows it");
 	return 0;
@@ -192,7 +192,7 @@ static void check_registries(struct report *report, struct kernel *kernel)
 	if (process_each(search.proc, look_at, &search) || !search.registries)
 		report_say(report, VERDICT_NOTE, "registry",
 			   "start it, or name it: pulltap run --target NAME=PID|EXE|CONTAINER",
-			   "no process looks like a registry (%u other Go HTTP servers)",
+			   "no process looks like a registry (%u other HTTP servers)",
 			   search.others);
 	close(search.proc);
 }

@@ -78,7 +78,7 @@ class Server:
     tls_supported: bool = True  # and HTTP/2 with it
     h2c_supported: bool = False  # HTTP/2 without TLS, through golang.org/x/net
     steered: bool = False  # our own server: understands the queries of goserver/main.go
-    hooks: set = field(default_factory=lambda: {1, 2})  # enum pt_go_hook that must be found
+    hooks: set = field(default_factory=lambda: {1, 2})  # enum pt_hook that must be found
 
     @property
     def register_abi(self):

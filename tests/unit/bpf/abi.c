@@ -30,13 +30,13 @@ static void values_have_the_sizes_the_maps_were_made_for(void **state)
 	assert_packed(struct pt_span, 16);
 	assert_packed(struct pt_word, 2 * 64 + 8 + 8);
 	assert_packed(struct pt_site,
-		      4 + 4 + 2 * 8 + 104 + 4 * 8 + sizeof(struct pt_span) + 8 + 2 * 8);
+		      4 + 4 + 2 * 8 + 104 + 4 * 8 + sizeof(struct pt_span) + 8 + 2 * 8 + 4 * 8);
 	assert_packed(struct pt_registry, 64 + 2 * 8);
 	assert_packed(struct pt_event, 8);
 	assert_packed(enum pt_op, 1);
 	assert_packed(enum pt_go_abi, 1);
 	assert_packed(enum pt_go_map, 1);
-	assert_packed(enum pt_go_hook, 1);
+	assert_packed(enum pt_hook, 1);
 	assert_packed(struct pt_pattern, 2 * PT_PATTERN_TEXT + 2 * 4);
 	assert_packed(struct pt_rule, PT_SHORT_TAG + 3 * sizeof(struct pt_pattern) + 2 * 16);
 	assert_packed(struct pt_proxy, 4 + 16);
@@ -90,6 +90,7 @@ static void stored_numbers_never_change(void **state)
 	assert_int_equal(LEDGER_filtered_unanswered, 35);
 	assert_int_equal(PT_ENTRY_HTTP1, 0);
 	assert_int_equal(PT_ENTRY_HTTP2, 1);
+	assert_int_equal(PT_ENTRY_NGINX, 2);
 }
 
 int main(void)

@@ -16,7 +16,7 @@
 
 #include <cmocka.h>
 
-#include "discover/binary_image.h"
+#include "inspect.h"
 
 #define HTTP1 "net/http.(*response).finishRequest"
 #define HTTP2 "net/http.(*http2responseWriter).handlerDone"
@@ -161,7 +161,7 @@ static void assert_agrees_with_disassembler(const char *path, const char *with_s
 		branch_of(with_symbols, "^net/http.\\(\\*http2responseWriter\\).handlerDone$"));
 	assert_int_equal(site_of(&b, HTTP1)->hook, PT_GO_HOOK_HTTP1);
 	assert_int_equal(site_of(&b, HTTP2)->hook, PT_GO_HOOK_HTTP2);
-	assert_memory_equal(b.go_version, "go1.", 4);
+	assert_memory_equal(b.version, "go1.", 4);
 	assert_true(strlen(b.build_id) >= 16);
 	assert_string_equal(b.registry_kind, "");
 }
@@ -210,18 +210,6 @@ static uint8_t *load(const char *path, size_t *ret_size)
 	return bytes;
 }
 
-static int inspect_bytes(const uint8_t *bytes, size_t size, struct binary *ret)
-{
-	struct byte_source *source = NULL;
-	int err;
-
-	memset(ret, 0, sizeof(*ret));
-	assert_int_equal(byte_source_new_memory(bytes, size, &source), 0);
-	err = binary_inspect_source(source, ret);
-	byte_source_free(&source);
-	return err;
-}
-
 static void assert_same_sites(const struct binary *a, const struct binary *b)
 {
 	assert_int_equal(a->sites_count, b->sites_count);
@@ -249,7 +237,7 @@ static void without_section_headers_finds_the_same(void **state)
 		assert_int_equal(inspect_bytes(bytes, size, &headless), 0);
 		assert_int_equal(whole.sites_count, 2);
 		assert_same_sites(&whole, &headless);
-		assert_string_equal(whole.go_version, headless.go_version);
+		assert_string_equal(whole.version, headless.version);
 	}
 }
 
@@ -402,8 +390,8 @@ static void docker_registry_is_recognised(void **state)
 	assert_int_equal(inspect("/usr/bin/docker-registry", &b), 0);
 	assert_string_equal(b.refusal, "");
 	assert_string_equal(b.registry_kind, "distribution");
-	assert_int_equal(b.go_map, PT_GO_MAP_BUCKETS);
-	assert_memory_equal(b.go_version, "go1.19", 6);
+	assert_int_equal(b.sites[0].go_map, PT_GO_MAP_BUCKETS);
+	assert_memory_equal(b.version, "go1.19", 6);
 	assert_int_equal(strlen(b.build_id), 40); /* GNU's */
 	assert_int_equal(site_of(&b, HTTP1)->go_abi, PT_GO_ABI_REGISTER);
 	assert_int_equal(site_of(&b, HTTP2)->go_abi, PT_GO_ABI_REGISTER);

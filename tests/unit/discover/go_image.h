@@ -7,12 +7,13 @@
 #ifndef TESTS_UNIT_DISCOVER_GO_IMAGE_H
 #define TESTS_UNIT_DISCOVER_GO_IMAGE_H
 
-#include <elf.h>
 #include <stdint.h>
 #include <string.h>
 
+#include "elf_bytes.h"
+
 #define GO_IMAGE_BYTES 32768
-#define GO_IMAGE_BASE 0x400000
+#define GO_IMAGE_BASE ELF_BYTES_BASE
 #define GO_IMAGE_CODE 0x1000
 #define GO_IMAGE_FUNCTION 64 /* bytes of each */
 #define GO_IMAGE_TABLE 0x3000
@@ -51,46 +52,15 @@ static inline void go_image_word(struct go_image *image, uint64_t at, uint64_t v
 
 static inline void go_image_headers(struct go_image *image)
 {
-	Elf64_Ehdr file = {
-		.e_ident = {0x7f, 'E', 'L', 'F', ELFCLASS64, ELFDATA2LSB, EV_CURRENT},
-		.e_type = image->relocated ? ET_DYN : ET_EXEC,
-		.e_machine = EM_X86_64,
-		.e_version = EV_CURRENT,
-		.e_phoff = sizeof(Elf64_Ehdr),
-		.e_ehsize = sizeof(Elf64_Ehdr),
-		.e_phentsize = sizeof(Elf64_Phdr),
-		.e_phnum = 3,
-		.e_shentsize = sizeof(Elf64_Shdr),
-	};
-	Elf64_Phdr headers[3] = {
-		{
-			.p_type = PT_LOAD,
-			.p_flags = PF_R | PF_X,
-			.p_vaddr = GO_IMAGE_BASE,
-			.p_filesz = GO_IMAGE_DATA,
-		},
-		{
-			.p_type = PT_LOAD,
-			.p_flags = PF_R | PF_W,
-			.p_offset = GO_IMAGE_DATA,
-			.p_vaddr = GO_IMAGE_BASE + 0x100000 + GO_IMAGE_DATA,
-			.p_filesz = GO_IMAGE_BYTES - GO_IMAGE_DATA,
-		},
-		{
-			.p_type = PT_DYNAMIC,
-			.p_offset = GO_IMAGE_DYNAMIC,
-			.p_filesz = 3 * sizeof(Elf64_Dyn),
-		},
+	const struct elf_bytes elf = {
+		.size = GO_IMAGE_BYTES,
+		.data = GO_IMAGE_DATA,
+		.dynamic = GO_IMAGE_DYNAMIC,
+		.dynamic_count = 3,
+		.relocated = image->relocated,
 	};
 
-	memcpy(image->bytes, &file, sizeof(file));
-	memcpy(image->bytes + sizeof(file), headers, sizeof(headers));
-}
-
-/* Address in the data segment. */
-static inline uint64_t go_image_data(uint64_t at)
-{
-	return GO_IMAGE_BASE + 0x100000 + at;
+	elf_bytes_head(image->bytes, &elf);
 }
 
 /*
@@ -144,11 +114,7 @@ static inline uint64_t go_image_table(struct go_image *image)
 static inline void go_image_pointer(struct go_image *image, uint64_t at, uint64_t value,
 				    unsigned int *relocations)
 {
-	Elf64_Rela rela = {
-		.r_offset = go_image_data(at),
-		.r_info = ELF64_R_INFO(0, R_X86_64_RELATIVE),
-		.r_addend = (int64_t)value,
-	};
+	Elf64_Rela rela = elf_bytes_relative(at, value);
 
 	if (!image->relocated) {
 		go_image_word(image, at, value, 8);
@@ -174,7 +140,7 @@ static inline void go_image_module(struct go_image *image, uint64_t names)
 			 text + (uint64_t)image->names_count * GO_IMAGE_FUNCTION, &n);
 	go_image_pointer(image, GO_IMAGE_MODULE + 176, text, &n);
 	dynamic[0].d_tag = DT_RELA;
-	dynamic[0].d_un.d_ptr = go_image_data(GO_IMAGE_RELOCATIONS);
+	dynamic[0].d_un.d_ptr = elf_bytes_data(GO_IMAGE_RELOCATIONS);
 	dynamic[1].d_tag = DT_RELASZ;
 	dynamic[1].d_un.d_val = n * sizeof(Elf64_Rela);
 	memcpy(image->bytes + GO_IMAGE_DYNAMIC, dynamic, sizeof(dynamic));

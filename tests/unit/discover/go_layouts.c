@@ -10,8 +10,8 @@
 
 #include <cmocka.h>
 
-#include "discover/binary_image.h"
 #include "go_image.h"
+#include "inspect.h"
 
 #define HTTP1 "net/http.(*response).finishRequest"
 #define HTTP2 "net/http.(*http2responseWriter).handlerDone"
@@ -21,14 +21,7 @@ static const char *const plain[] = {"go.buildid", "main.main", HTTP1, NULL};
 
 static int inspect(const struct go_image *image, struct binary *ret)
 {
-	struct byte_source *source = NULL;
-	int err;
-
-	memset(ret, 0, sizeof(*ret));
-	assert_int_equal(byte_source_new_memory(image->bytes, sizeof(image->bytes), &source), 0);
-	err = binary_inspect_source(source, ret);
-	byte_source_free(&source);
-	return err;
+	return inspect_bytes(image->bytes, sizeof(image->bytes), ret);
 }
 
 static struct binary inspect_names(const char *const *names, const char *version)
@@ -214,23 +207,24 @@ static void map_kind_follows_functions_and_version(void **state)
 	static const char *const swiss[] = {SWISS, HTTP1, NULL};
 
 	(void)state;
-	assert_int_equal(inspect_names(plain, NULL).go_map, PT_GO_MAP_BUCKETS);
-	assert_int_equal(inspect_names(swiss, NULL).go_map, PT_GO_MAP_SWISS);
-	assert_int_equal(inspect_names(swiss, "go1.27").go_map, PT_GO_MAP_SWISS);
-	assert_int_equal(inspect_names(swiss, "go1.27 X:mapsplitgroup").go_map,
+	assert_int_equal(inspect_names(plain, NULL).sites[0].go_map, PT_GO_MAP_BUCKETS);
+	assert_int_equal(inspect_names(swiss, NULL).sites[0].go_map, PT_GO_MAP_SWISS);
+	assert_int_equal(inspect_names(swiss, "go1.27").sites[0].go_map, PT_GO_MAP_SWISS);
+	assert_int_equal(inspect_names(swiss, "go1.27 X:mapsplitgroup").sites[0].go_map,
 			 PT_GO_MAP_SWISS_SPLIT);
-	assert_int_equal(inspect_names(plain, "go1.23 X:mapsplitgroup").go_map, PT_GO_MAP_BUCKETS);
+	assert_int_equal(inspect_names(plain, "go1.23 X:mapsplitgroup").sites[0].go_map,
+			 PT_GO_MAP_BUCKETS);
 }
 
 static void version_is_cut_and_printable(void **state)
 {
 	(void)state;
-	assert_string_equal(inspect_names(plain, "go1.21.3").go_version, "go1.21.3");
-	assert_string_equal(inspect_names(plain, "").go_version, "");
-	assert_string_equal(inspect_names(plain, "go1\n2").go_version, "go1");
+	assert_string_equal(inspect_names(plain, "go1.21.3").version, "go1.21.3");
+	assert_string_equal(inspect_names(plain, "").version, "");
+	assert_string_equal(inspect_names(plain, "go1\n2").version, "go1");
 	assert_int_equal(
 		strlen(inspect_names(plain, "devel go1.99-0123456789 Mon Jan  1 00:00:00 2026 +00")
-			       .go_version),
+			       .version),
 		47);
 }
 
