@@ -115,13 +115,16 @@ FORCE:
 
 # The long ones alone.
 ALONE := $(BUILD)/pulltap tools
-.PHONY: test-access-log test-clients test-go-matrix test-load test-crash
+.PHONY: test-access-log test-clients test-go-matrix test-load test-crash test-frontends
 test-access-log: $(ALONE) ## 10,000 requests over 200 tags against the registry's log
 	$(PYTEST) tests/e2e/test_access_log.py
 test-clients: $(ALONE) ## skopeo, podman, buildah, docker and containerd against the registry's log
 	$(PYTEST) tests/e2e/test_clients.py
 test-go-matrix: $(ALONE) ## servers of every Go version, HTTP/1.1, TLS and HTTP/2
 	$(PYTEST) tests/kernel/test_go_matrix.py
+test-frontends: $(ALONE) ## nginx in front of a registry: every build, protocol and way of serving
+	$(PYTEST) tests/kernel/test_nginx_memory.py tests/e2e/test_nginx.py \
+		tests/e2e/test_nginx_shapes.py
 test-load: $(ALONE) ## three million pulls over 100,000 keys, adoption, off and on
 	$(PYTEST) tests/kernel/test_load.py
 test-crash: $(ALONE) ## 200 deaths of the agent and of the database's sessions

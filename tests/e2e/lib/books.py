@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """What every test asks of the database at its end."""
+from .truth import SentTruth
 
 
 def check(postgres, truth, registry="test", hits=None):
@@ -27,6 +28,16 @@ def check_windows(postgres):
     unbalanced = postgres.rows("select * from pulltap.windows where not balanced or lost <> 0")
     assert unbalanced == [], unbalanced[:5]
     assert postgres.rows("select * from pulltap.rejects") == []
+
+
+def check_nginx(database, nginx, agent, since=0, hints=False):
+    """Everything that nginx logged is in the books, to the unit."""
+    nginx.settle()
+    agent.stop()
+    logged = nginx.requests(since)
+    truth = SentTruth(hints).feed(logged)
+    check(database, truth, hits=len(logged))
+    return logged, truth
 
 
 def counter(postgres, name):

@@ -237,6 +237,21 @@ def listening(port, host="127.0.0.1"):
         return False
 
 
+def at_rest(path, what, quiet=0.25, timeout=20):
+    """Waits until a log has not grown for a while, and returns its size; one that is not there yet
+    has none."""
+    end = time.monotonic() + timeout
+    size, since = -1, time.monotonic()
+    while time.monotonic() < end:
+        now = os.path.getsize(path) if os.path.exists(path) else 0
+        if now != size:
+            size, since = now, time.monotonic()
+        elif time.monotonic() - since >= quiet:
+            return size
+        time.sleep(0.02)
+    raise AssertionError(f"{what} never comes to rest")
+
+
 def find_program(*names):
     """The system's program of that name, or None; /usr/local is looked at last."""
     path = "/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin:/usr/local/bin"

@@ -14,11 +14,11 @@ import os
 import re
 import shutil
 import ssl
-import time
 from collections import namedtuple
 
 from . import images
-from .proc import Failed, Folder, Process, find_program, free_port, listening, run, until
+from .proc import (Failed, Folder, Process, at_rest, find_program, free_port, listening, run,
+                   until)
 
 Request = namedtuple("Request", "remote method uri status proto agent")
 
@@ -148,16 +148,7 @@ class Registry:
 
     def settle(self, quiet=0.25, timeout=20):
         """Waits until the access log has not grown for a while: every handler has returned."""
-        end = time.monotonic() + timeout
-        size, since = -1, time.monotonic()
-        while time.monotonic() < end:
-            now = os.path.getsize(self.log_path)
-            if now != size:
-                size, since = now, time.monotonic()
-            elif time.monotonic() - since >= quiet:
-                return size
-            time.sleep(0.02)
-        raise AssertionError("the registry's access log never comes to rest")
+        return at_rest(self.log_path, "the registry's access log", quiet, timeout)
 
     def mark(self):
         """Where the log is now; requests(mark) gives what came later."""

@@ -79,12 +79,16 @@ class Truth:
                 self._check(request, reference)
         return self
 
-    def _digest(self, reference):
+    def _digest(self, request, reference):
+        """What the reply named, None for nothing."""
+        if reference.tag and request.status == 304:
+            return None
         return reference.digest or self.names[reference.repository, reference.tag]
 
     def _pull(self, request, reference):
-        repository, digest = reference.repository, self._digest(reference)
-        self.manifests[repository, digest].pulls += 1
+        repository, digest = reference.repository, self._digest(request, reference)
+        if digest:
+            self.manifests[repository, digest].pulls += 1
         tag = reference.tag
         if tag is None and self.hints:
             tag = self._heads.pop((request.remote, repository, digest), None)
@@ -96,13 +100,13 @@ class Truth:
             self.tags[repository, tag].pulls += 1
 
     def _check(self, request, reference):
-        repository, digest = reference.repository, self._digest(reference)
-        if request.status == 200 or reference.digest:
+        repository, digest = reference.repository, self._digest(request, reference)
+        if digest:
             self.manifests[repository, digest].checks += 1
         if reference.tag is None:
             return
         self.tags[repository, reference.tag].checks += 1
-        if self.hints and request.status == 200:
+        if self.hints and request.status == 200 and digest:
             self._heads[request.remote, repository, digest] = reference.tag
 
     @property
@@ -133,3 +137,13 @@ class Truth:
                 if want != have:
                     found.append(f"{kind} {name[0]} {name[1]}: access log {want}, stored {have}")
         return found
+
+
+class SentTruth(Truth):
+    """The same from a log that says which digest each reply named (request.digest, "" for none)."""
+
+    def __init__(self, hints=False):
+        super().__init__({}, hints)
+
+    def _digest(self, request, reference):
+        return reference.digest or request.digest

@@ -1,0 +1,304 @@
+# SPDX-License-Identifier: MIT
+"""
+nginx in front of a real docker-registry, watched by its own probe: each total of each tag and
+manifest equals nginx's access log, whatever it is asked in whichever way, reloaded, upgraded, built
+otherwise. A build whose layout is not understood is refused.
+"""
+import collections
+import json
+import os
+import random
+import shutil
+import signal
+import threading
+import time
+
+import pytest
+
+from lib import books, load
+from lib.agent import Agent
+from lib.images import ACCEPT, Image
+from lib.nginx import Nginx, builds, installed
+from lib.proc import CI, Process, find_program, until
+from lib.registry import Registry
+from lib.truth import SentTruth
+
+pytestmark = [pytest.mark.needs_pulltap,
+              pytest.mark.skipif(not installed() and not CI, reason="nginx is not installed")]
+
+USER = ("reader", "secret")
+FIFTY_THOUSAND = 50_000
+CACHE_HTTP = "proxy_cache_path @folder@/cache keys_zone=manifests:10m;"
+CACHE = """
+location / { proxy_pass http://registry; }
+location ~ /manifests/ {
+	proxy_cache manifests; proxy_cache_valid 200 2s; proxy_cache_methods GET HEAD;
+	proxy_cache_key $request_method$request_uri$http_authorization; proxy_force_ranges on;
+	proxy_cache_use_stale updating; proxy_pass http://registry;
+}
+"""
+PLAIN = "location / { proxy_force_ranges on; proxy_pass http://registry; }"
+WRK = """
+local asks = { %s }
+local headers = {}
+math.randomseed(%d)
+request = function()
+	local ask = asks[math.random(#asks)]
+	return wrk.format(ask[1], ask[2], ask[3])
+end
+"""
+
+
+def fill(registry):
+    connection = registry.connect()
+    for number in range(20):
+        repository = ("team-%02d/" % (number % 7)) * (number % 3) + f"app.{number}_x"
+        for version in range(3):
+            registry.push(Image(f"{number} {version}"), repository, f"v{version}", f"r{version}-RC",
+                          connection=connection)
+    connection.close()
+    return registry.names()
+
+
+def mix(names):
+    """Everything a registry is asked: (method, path, headers) with and without a password."""
+    asks = []
+    for (repository, tag), digest in sorted(names.items()):
+        by_tag, by_digest = f"/v2/{repository}/manifests/{tag}", \
+            f"/v2/{repository}/manifests/{digest}"
+        asks += [("GET", by_tag, {}), ("GET", by_tag, {}), ("HEAD", by_tag, {}),
+                 ("GET", by_digest, {}), ("HEAD", by_digest, {}),
+                 ("GET", by_tag, {"If-None-Match": f'"{digest}"'}),
+                 ("GET", by_tag, {"Range": "bytes=10-20"}),
+                 ("GET", by_tag + "-absent", {}), ("HEAD", by_tag + "-absent", {}),
+                 ("GET", by_tag + "?ns=registry.example", {}),
+                 ("GET", by_tag.replace("manifests", "m%61nifests"), {}),
+                 ("GET", by_digest.replace(":", "%3A"), {}),
+                 ("GET", by_tag, {"Authorization": None}),
+                 ("POST", by_tag, {}),
+                 ("GET", f"/v2/{repository}/tags/list", {}), ("GET", "/v2/", {})]
+    return asks
+
+
+def with_password(asks):
+    import base64
+    token = "Basic " + base64.b64encode(":".join(USER).encode()).decode()
+    made = []
+    for method, path, headers in asks:
+        headers = {"Accept": ACCEPT, "Authorization": token, **headers}
+        made.append((method, path, {k: v for k, v in headers.items() if v}))
+    return made
+
+
+def wrk(nginx, asks, seconds, folder, connections=16, seed=1):
+    """Random ones of asks over kept connections; which were sent is nginx's log's to say."""
+    table = ", ".join("{ %s, %s, { %s } }" % (
+        json.dumps(method), json.dumps(path),
+        ", ".join(f"[{json.dumps(k)}] = {json.dumps(v)}" for k, v in headers.items()))
+        for method, path, headers in asks)
+    script = folder.write(f"wrk-{seed}.lua", WRK % (table, seed))
+    return Process([find_program("wrk"), "-t", "1", "-c", str(connections), "-d", f"{seconds}s",
+                    "-s", script, nginx.url], stdout=folder / "wrk.log", stderr=folder / "wrk.log")
+
+
+def curl_asks(asks, number, seed):
+    random.seed(seed)
+    return [load.Ask(method, path, None, tuple(headers.items()))
+            for method, path, headers in random.choices(asks, k=number)]
+
+
+def lines(nginx):
+    with open(nginx.log_path, "rb") as log:
+        return log.read().count(b"\n")
+
+
+def load_by_wrk(nginx, asks, folder, seed):
+    """wrk knows no HEAD: curl asks for those at the same time."""
+    client = wrk(nginx, [ask for ask in asks if ask[0] == "GET"], 4, folder, seed=seed)
+    heads = [ask for ask in asks if ask[0] != "GET"]
+    load.curl(nginx, curl_asks(heads, 500, seed), parallel=8)
+    client.wait(60)
+    client.stop()
+
+
+@pytest.mark.parametrize("tls,http2,cache", [
+    pytest.param(False, False, False, id="plain"),
+    pytest.param(True, False, True, id="tls-cache"),
+    pytest.param(True, True, False, id="http2"),
+    pytest.param(True, True, True, id="http2-cache"),
+])
+def test_totals_equal_nginx_log_while_it_is_reloaded(keep, database, folder, tls, http2, cache):
+    """Together 50,000 requests; HUP makes other workers every two seconds."""
+    registry = keep(Registry(user=USER)).start()
+    asks = with_password(mix(fill(registry)))
+    nginx = keep(Nginx(registry.port, tls, http2, http=CACHE_HTTP if cache else "",
+                       server=CACHE if cache else PLAIN)).start()
+    agent = keep(Agent(database.conninfo(), nginx.binary)).start()
+    wanted = FIFTY_THOUSAND // 4
+    before = set(nginx.others())
+    done = threading.Event()
+
+    def reload():
+        while not done.wait(2):
+            nginx.reload()
+
+    reloader = threading.Thread(target=reload, daemon=True)
+    reloader.start()
+    rounds = 0
+    while lines(nginx) < wanted and rounds < 40:
+        rounds += 1
+        if http2:
+            # a reload closes the connection under some
+            load.curl(nginx, curl_asks(asks, 3000, rounds), parallel=32, http2=True, check=False)
+        else:
+            load_by_wrk(nginx, asks, folder, rounds)
+    done.set()
+    reloader.join()
+    logged, truth = books.check_nginx(database, nginx, agent)
+    assert len(logged) >= wanted
+    assert set(nginx.others()) != before, "the workers must have been replaced"
+    assert {r.proto for r in logged} == {"HTTP/2.0" if http2 else "HTTP/1.1"}
+    statuses = collections.Counter((r.method, r.status) for r in logged)
+    for one in (("GET", 200), ("HEAD", 200), ("GET", 304), ("GET", 206), ("GET", 401),
+                ("GET", 404), ("HEAD", 404)):
+        assert statuses[one], (one, statuses)
+    assert truth.pulls > wanted / 5 and truth.checks > wanted / 10
+    print(f"{len(logged)} requests, {truth.pulls} pulls, {truth.checks} checks, {rounds} rounds")
+
+
+def test_upgrade_of_the_binary_under_load_loses_nothing(keep, database, folder):
+    """USR2 starts the file that is there now: another inode, which the agent probes as it starts."""
+    registry = keep(Registry(user=USER)).start()
+    asks = [ask for ask in with_password(mix(fill(registry))) if ask[0] == "GET"]
+    nginx = keep(Nginx(registry.port, server=PLAIN, daemon=True)).start()
+    agent = keep(Agent(database.conninfo(), nginx.binary)).start()
+    client = wrk(nginx, asks, 12, folder, connections=8)
+    master = nginx.pid
+    for _ in range(3):
+        time.sleep(1.5)
+        shutil.copy(nginx.binary, nginx.binary + ".new")
+        os.rename(nginx.binary + ".new", nginx.binary)
+        master = upgrade(nginx, master)
+    client.wait(60)
+    nginx.settle()
+    agent.stop()
+    logged = nginx.requests()
+    assert len(agent.events("target attached")) == 4
+    assert len(logged) > 1000
+    books.check(database, SentTruth().feed(logged), hits=len(logged))
+
+
+def upgrade(nginx, master):
+    """As nginx's manual has it; returns the new master."""
+    pidfile = nginx.folder / "nginx.pid"
+    os.kill(master, signal.SIGUSR2)
+
+    def new_master():
+        try:
+            with open(pidfile) as file:
+                return int(file.read())
+        except (OSError, ValueError):
+            return 0
+
+    until(lambda: new_master() not in (0, master), 20, what="the new master runs")
+    found = new_master()
+    os.kill(master, signal.SIGWINCH)
+    time.sleep(0.3)
+    os.kill(master, signal.SIGQUIT)
+    return found
+
+
+def test_a_head_and_its_get_through_nginx_are_one_pull(keep, database):
+    """The peer is nginx's client, not nginx."""
+    registry = keep(Registry()).start()
+    names = {("a", "t"): registry.push(Image("one"), "a", "t"),
+             ("b", "u"): registry.push(Image("two"), "b", "u")}
+    nginx = keep(Nginx(registry.port)).start()
+    agent = keep(Agent(database.conninfo(), nginx.binary, hint=60)).start()
+    for _ in range(10):
+        for (repository, tag), digest in names.items():
+            for one in (load.ask("HEAD", f"/v2/{repository}/manifests/{tag}"),
+                        load.ask("GET", f"/v2/{repository}/manifests/{digest}")):
+                load.curl(nginx, [one])
+    logged, truth = books.check_nginx(database, nginx, agent, hints=True)
+    assert truth.hinted == 20
+
+
+def test_an_nginx_that_nobody_named_is_left_alone(keep, database):
+    """It fronts a registry that is counted itself: each pull once."""
+    registry = keep(Registry()).start()
+    digest = registry.push(Image("one"), "a", "t")
+    nginx = keep(Nginx(registry.port)).start()
+    since = registry.mark()
+    # everything that is discovered, and only this test's files have processes
+    agent = keep(Agent(database.conninfo(), registry.binary)).start()
+    load.curl(nginx, [load.ask("GET", "/v2/a/manifests/t")] * 20)
+    registry.settle()
+    agent.stop()
+    assert [event["registry"] for event in agent.events("target attached")] == ["test"]
+    assert len(registry.requests(since)) == 20
+    rows = database.tags("test")
+    assert [(row["digest"], row["pulls"]) for row in rows] == [(digest, 20)]
+
+
+def other_builds():
+    found, said = builds()
+    if CI and len(found) < 2:
+        pytest.fail(f"at least two other builds of nginx are wanted: {said}")
+    return found
+
+
+@pytest.mark.parametrize("name", ["bullseye", "trixie", "sid", "plain"])
+@pytest.mark.parametrize("tls,http2", [(False, False), (True, True)], ids=["plain", "http2"])
+def test_other_builds_are_counted_as_exactly(keep, database, name, tls, http2):
+    """Other versions, other compilers, without PIE, other modules: other layouts."""
+    build = next((build for build in other_builds() if build.name == name), None)
+    if not build:
+        pytest.skip(f"the build {name} could not be had here")
+    registry = keep(Registry(user=USER)).start()
+    asks = with_password(mix(fill(registry)))
+    nginx = keep(Nginx(registry.port, tls, http2, binary=build.binary, chroot=build.chroot,
+                       server=PLAIN)).start()
+    agent = keep(Agent(database.conninfo(), nginx.binary)).start()
+    load.curl(nginx, curl_asks(asks, 3000, 1), parallel=16, http2=http2)
+    nginx.reload()
+    load.curl(nginx, curl_asks(asks, 1000, 2), parallel=16, http2=http2, check=False)
+    logged, truth = books.check_nginx(database, nginx, agent)
+    assert len(logged) >= 3900 and truth.pulls > 500
+
+
+def spoiled(folder, *texts):
+    """A copy of nginx in which texts, with the end of each, are other ones."""
+    with open(installed(), "rb") as binary:
+        content = binary.read()
+    for text in texts:
+        old = text.encode() + b"\0"
+        assert old in content
+        content = content.replace(old, old[:-2] + b"~\0")
+    path = folder.write("nginx", content)
+    os.chmod(path, 0o755)
+    return path
+
+
+def test_a_layout_that_is_not_understood_is_refused(keep, database, folder):
+    """One of its tables says nothing that can be checked: not a single wrong count."""
+    nginx = keep(Nginx(1, binary=spoiled(folder, "query_string"),
+                       server="location / { return 200; }")).start()
+    agent = keep(Agent(database.conninfo(), nginx.binary)).start()
+    load.curl(nginx, [load.ask("GET", "/v2/a/manifests/t")] * 20)
+    agent.stop()
+    event, = agent.events("target can't be observed")
+    assert "its table of variables has an unknown order" in event["reason"]
+    assert database.tags("test") == []
+    assert database.value("select coalesce(sum(seen), 0) as sum from pulltap.windows") == 0
+
+
+def test_without_tables_a_known_layout_counts_as_exactly(keep, database, folder):
+    registry = keep(Registry(user=USER)).start()
+    asks = with_password(mix(fill(registry)))
+    nginx = keep(Nginx(registry.port, binary=spoiled(folder, "request_uri"), server=PLAIN,
+                       uri="$request")).start()
+    agent = keep(Agent(database.conninfo(), nginx.binary)).start()
+    load.curl(nginx, curl_asks(asks, 1000, 1), parallel=16)
+    logged, truth = books.check_nginx(database, nginx, agent)
+    assert len(logged) == 1000 and truth.pulls > 100

@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: MIT
+"""
+What clients and configurations do to nginx besides asking for manifests: sub-requests, redirects,
+many headers, heads that are none, clients that leave. Each hit is a line of nginx's log.
+"""
+import collections
+import socket
+
+import pytest
+
+from lib import books, load
+from lib.agent import Agent
+from lib.images import ACCEPT, Image
+from lib.nginx import Nginx, installed
+from lib.proc import CI
+from lib.registry import Registry
+from lib.truth import SentTruth
+
+pytestmark = [pytest.mark.needs_pulltap,
+              pytest.mark.skipif(not installed() and not CI, reason="nginx is not installed")]
+
+SERVER_OF_ALL_SORTS = """
+location / { proxy_pass http://registry; }
+location ~ ^/v2/guarded/ {
+	auth_request /guard;
+	proxy_pass http://registry;
+}
+location = /guard { internal; proxy_pass http://registry/v2/; proxy_pass_request_body off; }
+location ~ ^/v2/mirrored/ { mirror /shadow; proxy_pass http://registry; }
+location = /shadow { internal; proxy_pass http://registry/v2/a/manifests/t; }
+location ~ ^/v2/excused/ {
+	proxy_intercept_errors on;
+	error_page 404 =200 /v2/a/manifests/t;
+	error_page 401 403 @refused;
+	proxy_pass http://registry;
+}
+location @refused { return 403 "no"; }
+location ~ ^/v2/moved/ {
+	rewrite ^/v2/moved/(.*)$ /v2/$1 break;
+	proxy_pass http://registry;
+}
+location ~ ^/v2/denied/ { return 403; }
+location ~ ^/v2/dropped/ { return 444; }
+location ~ ^/v2/slow/ {
+	limit_rate 1;
+	add_header Docker-Content-Digest %s;
+	return 200 "a body that takes half a minute to send";
+}
+location ~ ^/v2/many/ {
+	%s
+	add_header dOCKER-cONTENT-dIGEST %s;
+	return 200 "ok";
+}
+"""
+MADE = "sha256:" + "ab" * 32
+
+
+def all_sorts(headers):
+    return SERVER_OF_ALL_SORTS % (
+        MADE, "".join(f"add_header X-Filler-{n} {n};" for n in range(headers)), MADE)
+
+
+def raw(nginx, data, wait=0.5):
+    """Sends bytes as they are, reads for a while and leaves."""
+    with socket.create_connection(("127.0.0.1", nginx.port), timeout=5) as connection:
+        connection.sendall(data)
+        connection.settimeout(wait)
+        try:
+            while connection.recv(65536):
+                pass
+        except OSError:
+            pass
+
+
+def test_what_the_client_asked_for_is_counted_once(keep, database):
+    """Sub-requests, internal redirects, mirrors, error pages, rewrites: one count, its own URI."""
+    registry = keep(Registry()).start()
+    for repository in ("a", "guarded/a", "mirrored/a", "excused/a"):
+        registry.push(Image("one"), repository, "t")
+    nginx = keep(Nginx(registry.port, server=all_sorts(17))).start()
+    agent = keep(Agent(database.conninfo(), nginx.binary)).start()
+    paths = ["/v2/a/manifests/t", "/v2/guarded/a/manifests/t", "/v2/mirrored/a/manifests/t",
+             "/v2/excused/a/manifests/t", "/v2/excused/a/manifests/absent",
+             "/v2/moved/a/manifests/t", "/v2/denied/a/manifests/t", "/v2/many/a/manifests/t"]
+    asks = [load.ask(method, path) for path in paths for method in ("GET", "HEAD")] * 5
+    load.curl(nginx, asks, parallel=4)
+    logged, truth = books.check_nginx(database, nginx, agent)
+    assert len(logged) == len(asks)
+    assert truth.tags["moved/a", "t"].pulls == 5 and truth.tags["excused/a", "absent"].pulls == 5
+    assert truth.manifests["many/a", MADE].pulls == 5
+
+
+@pytest.mark.parametrize("headers,found", [(0, True), (18, True), (19, True), (39, True),
+                                           (57, True), (60, False), (100, False)])
+def test_digest_is_found_among_many_headers(keep, database, headers, found):
+    """nginx keeps 20 headers together; three such parts are looked at."""
+    nginx = keep(Nginx(1, server=all_sorts(headers))).start()
+    agent = keep(Agent(database.conninfo(), nginx.binary)).start()
+    load.curl(nginx, [load.ask("GET", "/v2/many/a/manifests/t")] * 3)
+    nginx.settle()
+    agent.stop()
+    assert [(row["tag"], row["pulls"]) for row in database.tags("test")] == [("t", 3)]
+    assert [row["digest"] for row in database.manifests("test")] == ([MADE] if found else [])
+    assert books.counter(database, "note_digest_unread") == (0 if found else 3)
+
+
+def test_clients_that_vanish_are_as_in_the_log(keep, database):
+    registry = keep(Registry()).start()
+    registry.push(Image("one"), "a", "t")
+    nginx = keep(Nginx(registry.port, server=all_sorts(0))).start()
+    agent = keep(Agent(database.conninfo(), nginx.binary)).start()
+    accept = b"Accept: " + ACCEPT.encode() + b"\r\n"
+    get = b"GET /v2/a/manifests/t HTTP/1.1\r\nHost: a\r\n" + accept + b"\r\n"
+    raw(nginx, b"")
+    raw(nginx, b"GET /v2/a/manif", 0.1)
+    raw(nginx, get[:-2], 0.1)
+    raw(nginx, get, 0)
+    for _ in range(5):
+        raw(nginx, get.replace(b"/a/", b"/slow/"), 0.2)
+    raw(nginx, get.replace(b"/a/", b"/dropped/"))
+    raw(nginx, get * 8)  # pipelined
+    raw(nginx, b"GET /v2/a/manifests/t\r\n")  # HTTP/0.9
+    raw(nginx, b"GET /v2/a/manifests/t HTTP/1.0\r\n" + accept + b"\r\n")
+    nginx.settle()
+    agent.stop()
+    logged = nginx.requests()
+    statuses = collections.Counter(r.status for r in logged)
+    assert statuses[444] == 1 and statuses[200] >= 10, statuses
+    # a status that was never sent is none of a pull's; the log's 200 of an aborted body is
+    books.check(database, SentTruth().feed(logged), hits=len(logged))
+
+
+def test_malformed_and_enormous_heads_switch_nothing_off(keep, database):
+    """What a client may send must not look like a wrong layout, however often."""
+    registry = keep(Registry()).start()
+    registry.push(Image("one"), "a", "t")
+    nginx = keep(Nginx(registry.port)).start()
+    agent = keep(Agent(database.conninfo(), nginx.binary)).start()
+    tail = (b" HTTP/1.1\r\nHost: a\r\nConnection: close\r\nAccept: " + ACCEPT.encode() +
+            b"\r\n\r\n")
+    shapes = [b"GET http://a/v2/a/manifests/t" + tail, b"GET http://a?x=/v2/a/manifests/t" + tail,
+              b"GET http://a" + tail, b"OPTIONS *" + tail, b"CONNECT a:443" + tail,
+              b"A" * 7 + b" /v2/a/manifests/t" + tail, b"_" * 4000 + b" /v2/a/manifests/t" + tail,
+              b"GET /" + b"x" * 7000 + tail, b"GET /" + b"x" * 70000 + tail,
+              b"GET /v2/" + b"x" * 600 + b"/manifests/t" + tail,
+              b"GET /v2/a/manifests/t" + tail.replace(b"Host: a", b"Host: a\r\nX: " + b"y" * 40000),
+              b"GET  /v2/a/manifests/t" + tail, b"GET /v2/a/manifests/%00" + tail,
+              b"get /v2/a/manifests/t" + tail, b"\x16\x03\x01\x02\x00\x01\x00" * 20,
+              b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"\r\n\r\nGET /v2/a/manifests/t" + tail,
+              b"GET /v2/a/../a/manifests/t" + tail, b"GET //v2//a//manifests/t" + tail,
+              b"GET /v2/a/manifests/t HTTP/1.9\r\nHost: a\r\nConnection: close\r\n\r\n",
+              b"GET /v2/a/manifests/t HTTP/3.0" + tail[9:],
+              b"POST /v2/a/manifests/t HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n"
+              b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /v2/a/manifests/t" + tail]
+    for shape in shapes * 3:
+        raw(nginx, shape, 0.3)
+    nginx.settle()
+    agent.stop()
+    logged = nginx.requests()
+    assert len(logged) >= len(shapes) * 2
+    books.check(database, SentTruth().feed(r for r in logged if len(r.uri) < 500),
+                hits=len(logged))
+    assert not agent.events("target switched off: its layout is not the expected one")
+
+
+def frame(kind, flags, stream, payload=b""):
+    return (len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") +
+            payload)
+
+
+def header_block(path):
+    """Literal fields without an index: HPACK that needs no table."""
+    fields = [(b":method", b"GET"), (b":scheme", b"http"), (b":path", path.encode()),
+              (b":authority", b"a"), (b"accept", ACCEPT.encode())]
+    return b"".join(b"\0" + length(name) + name + length(value) + value
+                    for name, value in fields)
+
+
+def length(text):
+    """An HPACK integer with a prefix of seven bits."""
+    if len(text) < 127:
+        return bytes([len(text)])
+    rest, out = len(text) - 127, b"\x7f"
+    while rest > 127:
+        out += bytes([rest % 128 + 128])
+        rest //= 128
+    return out + bytes([rest])
+
+
+def test_streams_that_are_reset_at_once_are_as_in_the_log(keep, database):
+    """HTTP/2 rapid reset: a hit is a request that nginx logged, no more and no less."""
+    registry = keep(Registry()).start()
+    registry.push(Image("one"), "a", "t")
+    nginx = keep(Nginx(registry.port, http2=True)).start()
+    agent = keep(Agent(database.conninfo(), nginx.binary)).start()
+    block = header_block("/v2/a/manifests/t")
+    for kept in range(20):  # of each connection's streams the first ones are left alone
+        data = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0)
+        for stream in range(1, 200, 2):
+            data += frame(1, 5, stream, block)
+            if stream > 2 * kept:
+                data += frame(3, 0, stream, (8).to_bytes(4, "big"))
+        raw(nginx, data, 0.3)
+    logged, truth = books.check_nginx(database, nginx, agent)
+    statuses = collections.Counter(r.status for r in logged)
+    assert statuses[200] > 50 and statuses[499] > 50, statuses
+
+
+def test_idle_connections_are_nothing(keep, database):
+    nginx = keep(Nginx(1)).start()
+    agent = keep(Agent(database.conninfo(), nginx.binary)).start()
+    idle = [socket.create_connection(("127.0.0.1", nginx.port)) for _ in range(500)]
+    for connection in idle:
+        connection.close()
+    nginx.settle()
+    agent.stop()
+    assert nginx.requests() == []
+    assert database.value("select coalesce(sum(seen), 0) as sum from pulltap.windows") == 0
