@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# What pulltap costs on this machine, in about five minutes: `make bench`. Needs root.
+# What pulltap costs on this machine, in about ten minutes: `make bench`. Needs root.
 # Figures go to standard output, and as JSON to build/bench.json.
 set -eu
 cd "$(dirname "$0")/../.."
@@ -9,4 +9,5 @@ cd "$(dirname "$0")/../.."
 deploy/deps.sh build test
 make -s -j"$(nproc)" all tools
 /usr/bin/python3 tests/bench/hit.py
+/usr/bin/python3 tests/bench/nginx.py
 exec /usr/bin/python3 tests/bench/bench.py "$@"
