@@ -9,6 +9,9 @@
 
 enum pt_method { PT_METHOD_OTHER, PT_METHOD_GET, PT_METHOD_HEAD, PT_METHOD_PUT, PT_METHOD_DELETE };
 
+/* Servers read heads of 1 MiB at most (Go) or less, unless they are told otherwise. */
+#define METHOD_LENGTH_MAX (16u << 20)
+
 /* A method's text as a little-endian word, zeroes behind it. */
 static __always_inline __u32 method_of_word(__u64 word)
 {
@@ -34,8 +37,8 @@ static __always_inline __u32 read_request_line(struct scratch *s, const __u64 me
 	__u64 method_length = method[1], uri_length = at_most(uri[1], PT_PATH_BYTES);
 	__u64 start;
 
-	/* the canary of a request: methods are short words */
-	if (!method_length || method_length > 32)
+	/* the canary of a request; a client may send a method as long as the server reads heads */
+	if (!method_length || method_length > METHOD_LENGTH_MAX)
 		return LEDGER(lost_layout);
 	*ret_method = PT_METHOD_OTHER;
 	if (method_length > 6)

@@ -8,6 +8,7 @@ import errno
 import os
 import re
 import shutil
+import socket
 import subprocess
 
 import pytest
@@ -252,6 +253,22 @@ class Watched:
         truth = Truth({("a", "t"): self.digest}).feed(self.registry.requests(self.since))
         books.check(database, truth)
         return truth
+
+
+def test_methods_of_any_length_switch_nothing_off(keep, database):
+    """Whoever may connect chooses the method: it must never look like a wrong layout."""
+    registry = keep(Registry()).start()
+    agent = keep(Agent(database.conninfo(), registry.binary)).start()
+    for length in (1, 7, 33, 400, 4000) * 8:
+        with socket.create_connection(("127.0.0.1", registry.port)) as connection:
+            connection.sendall(b"M" * length + b" /v2/a/manifests/t HTTP/1.1\r\nHost: a\r\n"
+                               b"Connection: close\r\n\r\n")
+            while connection.recv(65536):
+                pass
+    registry.settle()
+    agent.stop()
+    assert books.counter(database, "filtered_method") == 40
+    books.check(database, Truth({}), hits=40)
 
 
 def test_a_database_that_is_down_at_start_gets_everything_later(keep):

@@ -64,6 +64,7 @@ enum fault {
 	METHOD_EMPTY,
 	METHOD_7,
 	METHOD_33,
+	METHOD_ENDLESS,
 	STATUS_0,
 	STATUS_99,
 	STATUS_1000,
@@ -76,10 +77,11 @@ enum fault {
 	HEAD, /* no fault: the method */
 };
 static const char *const fault_names[] = {
-	"none",	     "object",	  "request",	 "method",    "uri",	     "peer",
-	"map",	     "group",	  "slice",	 "text",      "layout",	     "method-empty",
-	"method-7",  "method-33", "status-0",	 "status-99", "status-1000", "no-header",
-	"no-values", "cleared",	  "starts-over", "index",     "child",	     "head",
+	"none",	    "object",	    "request",	   "method",	"uri",
+	"peer",	    "map",	    "group",	   "slice",	"text",
+	"layout",   "method-empty", "method-7",	   "method-33", "method-endless",
+	"status-0", "status-99",    "status-1000", "no-header", "no-values",
+	"cleared",  "starts-over",  "index",	   "child",	"head",
 };
 
 static struct {
@@ -289,6 +291,8 @@ static void make_reply(const struct layout *layout, enum fault fault)
 		   : fault == METHOD_33	 ? "ABCDEFGHIJKLMNOPQRSTUVWXYZABCDEFG"
 		   : fault == HEAD	 ? "HEAD"
 					 : method);
+	if (fault == METHOD_ENDLESS)
+		put(holder, (unsigned int)method_place + 8, 1ull << 32);
 	if (fault == METHOD)
 		put(holder, (unsigned int)method_place, NOWHERE);
 	put_string(holder, (unsigned int)uri, fault == CLEARED ? "" : path);
