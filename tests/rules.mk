@@ -123,7 +123,7 @@ test-clients: $(ALONE) ## skopeo, podman, buildah, docker and containerd against
 test-go-matrix: $(ALONE) ## servers of every Go version, HTTP/1.1, TLS and HTTP/2
 	$(PYTEST) tests/kernel/test_go_matrix.py
 test-frontends: $(ALONE) ## nginx in front of a registry: every build, protocol and way of serving
-	$(PYTEST) tests/kernel/test_nginx_memory.py tests/e2e/test_nginx.py \
+	PULLTAP_REQUESTS=50000 $(PYTEST) tests/kernel/test_nginx_memory.py tests/e2e/test_nginx.py \
 		tests/e2e/test_nginx_shapes.py
 test-load: $(ALONE) ## three million pulls over 100,000 keys, adoption, off and on
 	$(PYTEST) tests/kernel/test_load.py
