@@ -134,7 +134,7 @@ struct {
 	__uint(max_entries, 4096);
 	__type(key, struct pt_hint_key);
 	__type(value, struct pt_hint);
-} indexes SEC(".maps");
+} indexes SEC(".maps") __weak;
 
 /* Two banks; control.policy says which one holds. */
 struct {

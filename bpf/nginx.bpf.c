@@ -138,6 +138,7 @@ static __always_inline __u32 count_nginx_reply(struct scratch *s, struct hit *hi
 	const struct pt_nginx_layout *layout = &hit->site->layout.nginx;
 	struct nginx_reply reply = {};
 	__u32 outcome, method;
+	bool for_rule;
 	__u8 op = 0;
 
 	outcome = read_nginx(s, layout, r, rc, &reply);
@@ -157,9 +158,11 @@ static __always_inline __u32 count_nginx_reply(struct scratch *s, struct hit *hi
 		take_path_digest(s);
 	else
 		note_digest(hit, find_nginx_digest(s, reply.part, reply.element_bytes));
-	s->peer[0] = 0; /* no hint without a peer */
-	if (needs_peer(s, hit, (__u32)reply.status, op))
+	for_rule = client_needs_address(hit, op);
+	if (for_rule || needs_peer(s, hit, (__u32)reply.status, op))
 		read_nginx_peer(s, reply.connection, layout->addr_text);
+	if (for_rule)
+		parse_peer(s);
 	return count_reply(s, hit, op);
 }
 

@@ -8,7 +8,7 @@ import itertools
 import pytest
 
 import watching
-from watching import MemoryTool, TOOLS, Watch, until
+from watching import MemoryTool, TOOLS, Watch, active_window, dump_map, until
 
 DIGEST = "sha256:" + "00112233445566778899aabbccddeeff" * 2
 LAYOUTS = ["http1", "http1-stack", "http1-127", "http2-119", "http2-120", "http2-127"]
