@@ -168,17 +168,19 @@ def test_totals_equal_nginx_log_while_it_is_reloaded(keep, database, folder, tls
 
 
 def test_upgrade_of_the_binary_under_load_loses_nothing(keep, database, folder):
-    """USR2 starts the file that is there now: another inode, which the agent probes as it starts."""
+    """USR2 starts the file that is there now: another inode, which the agent has probed by then."""
     registry = keep(Registry(user=USER)).start()
     asks = [ask for ask in with_password(mix(fill(registry))) if ask[0] == "GET"]
     nginx = keep(Nginx(registry.port, server=PLAIN, daemon=True)).start()
     agent = keep(Agent(database.conninfo(), nginx.binary)).start()
     client = wrk(nginx, asks, 12, folder, connections=8)
     master = nginx.pid
-    for _ in range(3):
+    for turn in range(3):
         time.sleep(1.5)
         shutil.copy(nginx.binary, nginx.binary + ".new")
         os.rename(nginx.binary + ".new", nginx.binary)
+        until(lambda: len(agent.events("target attached")) == turn + 2, 5,
+              what="the new file is probed before anybody runs it")
         master = upgrade(nginx, master)
     client.wait(60)
     nginx.settle()
