@@ -18,7 +18,6 @@
 /* A look at a log costs two system calls, one at a page costs its server some work. */
 #define LOOK_S 1
 #define PAGE_S 5
-#define SAVE_S 10
 
 struct truth {
 	struct reconcile_report report; /* the thread's own */
@@ -238,6 +237,10 @@ static void look_at_page(const struct reconcile *reconcile, struct truth *truth)
 		compare(truth, &look);
 }
 
+/*
+ * Where each log was read to, after every look and before it is reported: a place from before a
+ * file was truncated would lead nowhere.
+ */
 static void save(const struct reconcile *reconcile)
 {
 	for (unsigned int i = 0; i < reconcile->count; i++) {
@@ -286,12 +289,10 @@ static void *work(void *context)
 			else if (second % PAGE_S == 0)
 				look_at_page(reconcile, truth);
 		}
-		if (second % SAVE_S == SAVE_S - 1)
-			save(reconcile);
+		save(reconcile);
 		if (!pause_thread(reconcile))
 			break;
 	}
-	save(reconcile);
 	return NULL;
 }
 
