@@ -7,13 +7,14 @@ import pytest
 
 from lib import books
 from lib.agent import Agent, pulltap
-from lib.images import Image
+from lib.clients import client
+from lib.images import DOCKER, Image
 from lib.proc import until
 from lib.registry import Registry
 
 pytestmark = pytest.mark.needs_pulltap
 
-TRIVY, DOCKER = {"User-Agent": "trivy/0.50"}, {"User-Agent": "docker/27.0 go/1.22"}
+TRIVY, ANOTHER = {"User-Agent": "trivy/0.50"}, {"User-Agent": "docker/27.0 go/1.22"}
 
 
 @pytest.fixture
@@ -58,9 +59,9 @@ exclude both user-agent=*end reference=v1 peer=127.0.1.1
         send(method, "team/app", image.digest, **TRIVY)
         send(method, "team/app", "v1", **{"User-Agent": "The Security Scan 1"})
         expected["scanner"] += 3
-        send(method, "team/app", "sha256-00.sig", **DOCKER)
+        send(method, "team/app", "sha256-00.sig", **ANOTHER)
         expected["signatures"] += 1
-        send(method, "mirror/app", "v1", "127.0.0.10", **DOCKER)
+        send(method, "mirror/app", "v1", "127.0.0.10", **ANOTHER)
         expected["mirror"] += 1
         send(method, "team/app", "v1", "127.0.1.1", **{"User-Agent": "the end"})
         expected["both"] += 1
@@ -104,10 +105,10 @@ def test_excluded_head_leaves_no_hint_and_excluded_get_takes_none(keep, registry
     agent, _ = watch(keep, registry, database, folder, "exclude scanner user-agent=trivy*\n",
                      hint=60)
     registry.send("HEAD", "team/app", "v1", **TRIVY)
-    registry.send("GET", "team/app", image.digest, **DOCKER)
-    registry.send("HEAD", "team/app", "v1", **DOCKER)
+    registry.send("GET", "team/app", image.digest, **ANOTHER)
+    registry.send("HEAD", "team/app", "v1", **ANOTHER)
     registry.send("GET", "team/app", image.digest, **TRIVY)
-    registry.send("GET", "team/app", image.digest, **DOCKER)
+    registry.send("GET", "team/app", image.digest, **ANOTHER)
     registry.settle()
     agent.stop()
     row = tag_of(database, "team/app", "v1")
@@ -207,3 +208,15 @@ def test_missing_file_ends_the_start_with_its_name(folder):
                    folder / "state", "--bpffs", "/sys/fs/bpf/pulltap-test-rules", check=False)
     assert done.returncode == 1
     assert f"--rules {folder / 'none'}: No such file" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["docker", "containerd", "podman", "skopeo", "buildah"])
+def test_real_client_is_known_by_its_name(keep, registry, database, name):
+    registry.push(Image("known", types=DOCKER), "team/app", "v1")
+    agent = keep(Agent(database.conninfo(), registry.pid, hint=60, arguments=["--clients"])).start()
+    keep(client(name, registry)).pull(registry, "team/app", "v1")
+    registry.settle()
+    agents = {request.agent for request in registry.requests() if "/manifests/" in request.uri}
+    agent.stop()
+    rows = database.rows("select client, pulls, checks from pulltap.clients")
+    assert rows == [{"client": name, "pulls": 1, "checks": 0}], agents
