@@ -168,7 +168,7 @@ static void add_up(struct guard *guard)
  */
 static bool cpu_since(const struct guard *guard, struct target *target, uint64_t *ret_ns)
 {
-	struct runner now[RUNNERS];
+	struct runner now[RUNNERS] = {};
 	unsigned int count = 0, known = 0;
 	uint64_t ticks = 0;
 	pid_t pids[RUNNERS];
