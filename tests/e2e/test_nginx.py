@@ -117,7 +117,7 @@ def load_by_wrk(nginx, asks, folder, seed):
     """wrk knows no HEAD: curl asks for those at the same time."""
     client = wrk(nginx, [ask for ask in asks if ask[0] == "GET"], 4, folder, seed=seed)
     heads = [ask for ask in asks if ask[0] != "GET"]
-    load.curl(nginx, curl_asks(heads, 500, seed), parallel=8)
+    load.curl(nginx, curl_asks(heads, REQUESTS // 12, seed), parallel=8)
     client.wait(60)
     client.stop()
 
