@@ -72,7 +72,7 @@ class Nginx:
         self.folder = Folder("pulltap-nginx-")
         self.port = free_port()
         self.host = f"127.0.0.1:{self.port}"
-        self.tls = tls
+        self.tls, self.workers = tls, workers
         self.url = f"{'https' if tls else 'http'}://{self.host}"
         self.ca = None
         self.process = None
