@@ -10,6 +10,7 @@ sys.path.insert(0, os.path.dirname(__file__))
 
 from lib import proc  # noqa: E402
 from lib.agent import BINARY, migrate  # noqa: E402
+from lib.figures import Figures  # noqa: E402
 from lib.postgres import Postgres  # noqa: E402
 
 proc.end_on_signal()
@@ -61,6 +62,7 @@ def database(postgres):
 
 
 _cells = {}
+_front_ends = Figures("server", "way in", "protocol", "requests", "result")
 
 
 @pytest.fixture
@@ -73,7 +75,18 @@ def table():
     return add
 
 
+@pytest.fixture
+def figure():
+    """figure("nginx", "nginx", "HTTP/2 over TLS", 12000, "exact"): a line of the front ends' table."""
+    return _front_ends.add
+
+
 def pytest_terminal_summary(terminalreporter):
+    _front_ends.show(terminalreporter)
+    _show_cells(terminalreporter)
+
+
+def _show_cells(terminalreporter):
     """As docs/counting.md shows it. A line more for a way that differs from the others."""
     if not _cells:
         return

@@ -5,9 +5,7 @@ manifest equals nginx's access log, whatever it is asked in whichever way, reloa
 otherwise. A build whose layout is not understood is refused.
 """
 import collections
-import json
 import os
-import random
 import shutil
 import signal
 import threading
@@ -17,18 +15,17 @@ import pytest
 
 from lib import books, load
 from lib.agent import Agent
-from lib.images import ACCEPT, Image
+from lib.frontends import (REQUESTS, USER, curl_asks, fill, lines, load_by_wrk, mix, with_password,
+                           wrk)
+from lib.images import Image
 from lib.nginx import Nginx, builds, installed
-from lib.proc import CI, Process, find_program, until
+from lib.proc import CI, until
 from lib.registry import Registry
 from lib.truth import SentTruth
 
 pytestmark = [pytest.mark.needs_pulltap,
               pytest.mark.skipif(not installed() and not CI, reason="nginx is not installed")]
 
-USER = ("reader", "secret")
-# `make test-frontends` asks for 50,000
-REQUESTS = int(os.environ.get("PULLTAP_REQUESTS", "12000"))
 CACHE_HTTP = "proxy_cache_path @folder@/cache keys_zone=manifests:10m;"
 CACHE = """
 location / { proxy_pass http://registry; }
@@ -39,87 +36,10 @@ location ~ /manifests/ {
 }
 """
 PLAIN = "location / { proxy_force_ranges on; proxy_pass http://registry; }"
-WRK = """
-local asks = { %s }
-local headers = {}
-math.randomseed(%d)
-request = function()
-	local ask = asks[math.random(#asks)]
-	return wrk.format(ask[1], ask[2], ask[3])
-end
-"""
 
 
-def fill(registry):
-    connection = registry.connect()
-    for number in range(20):
-        repository = ("team-%02d/" % (number % 7)) * (number % 3) + f"app.{number}_x"
-        for version in range(3):
-            registry.push(Image(f"{number} {version}"), repository, f"v{version}", f"r{version}-RC",
-                          connection=connection)
-    connection.close()
-    return registry.names()
-
-
-def mix(names):
-    """Everything a registry is asked: (method, path, headers) with and without a password."""
-    asks = []
-    for (repository, tag), digest in sorted(names.items()):
-        by_tag, by_digest = f"/v2/{repository}/manifests/{tag}", \
-            f"/v2/{repository}/manifests/{digest}"
-        asks += [("GET", by_tag, {}), ("GET", by_tag, {}), ("HEAD", by_tag, {}),
-                 ("GET", by_digest, {}), ("HEAD", by_digest, {}),
-                 ("GET", by_tag, {"If-None-Match": f'"{digest}"'}),
-                 ("GET", by_tag, {"Range": "bytes=10-20"}),
-                 ("GET", by_tag + "-absent", {}), ("HEAD", by_tag + "-absent", {}),
-                 ("GET", by_tag + "?ns=registry.example", {}),
-                 ("GET", by_tag.replace("manifests", "m%61nifests"), {}),
-                 ("GET", by_digest.replace(":", "%3A"), {}),
-                 ("GET", by_tag, {"Authorization": None}),
-                 ("POST", by_tag, {}),
-                 ("GET", f"/v2/{repository}/tags/list", {}), ("GET", "/v2/", {})]
-    return asks
-
-
-def with_password(asks):
-    import base64
-    token = "Basic " + base64.b64encode(":".join(USER).encode()).decode()
-    made = []
-    for method, path, headers in asks:
-        headers = {"Accept": ACCEPT, "Authorization": token, **headers}
-        made.append((method, path, {k: v for k, v in headers.items() if v}))
-    return made
-
-
-def wrk(nginx, asks, seconds, folder, connections=16, seed=1):
-    """Random ones of asks over kept connections; which were sent is nginx's log's to say."""
-    table = ", ".join("{ %s, %s, { %s } }" % (
-        json.dumps(method), json.dumps(path),
-        ", ".join(f"[{json.dumps(k)}] = {json.dumps(v)}" for k, v in headers.items()))
-        for method, path, headers in asks)
-    script = folder.write(f"wrk-{seed}.lua", WRK % (table, seed))
-    return Process([find_program("wrk"), "-t", "1", "-c", str(connections), "-d", f"{seconds}s",
-                    "-s", script, nginx.url], stdout=folder / "wrk.log", stderr=folder / "wrk.log")
-
-
-def curl_asks(asks, number, seed):
-    random.seed(seed)
-    return [load.Ask(method, path, None, tuple(headers.items()))
-            for method, path, headers in random.choices(asks, k=number)]
-
-
-def lines(nginx):
-    with open(nginx.log_path, "rb") as log:
-        return log.read().count(b"\n")
-
-
-def load_by_wrk(nginx, asks, folder, seed):
-    """wrk knows no HEAD: curl asks for those at the same time."""
-    client = wrk(nginx, [ask for ask in asks if ask[0] == "GET"], 4, folder, seed=seed)
-    heads = [ask for ask in asks if ask[0] != "GET"]
-    load.curl(nginx, curl_asks(heads, REQUESTS // 12, seed), parallel=8)
-    client.wait(60)
-    client.stop()
+def protocol(tls, http2):
+    return f"HTTP/{2 if http2 else 1.1}{' over TLS' * tls}"
 
 
 class Reloader:
@@ -152,7 +72,8 @@ class Reloader:
     pytest.param(True, True, False, id="http2"),
     pytest.param(True, True, True, id="http2-cache"),
 ])
-def test_totals_equal_nginx_log_while_it_is_reloaded(keep, database, folder, tls, http2, cache):
+def test_totals_equal_nginx_log_while_it_is_reloaded(keep, database, folder, figure, tls, http2,
+                                                     cache):
     registry = keep(Registry(user=USER)).start()
     asks = with_password(mix(fill(registry)))
     nginx = keep(Nginx(registry.port, tls, http2, http=CACHE_HTTP if cache else "",
@@ -178,10 +99,11 @@ def test_totals_equal_nginx_log_while_it_is_reloaded(keep, database, folder, tls
                 ("GET", 404), ("HEAD", 404)):
         assert statuses[one], (one, statuses)
     assert truth.pulls > wanted / 5 and truth.checks > wanted / 10
-    print(f"{len(logged)} requests, {truth.pulls} pulls, {truth.checks} checks, {rounds} rounds")
+    figure(f"nginx, {reloader.seen} reloads{', cache' * cache}", "nginx", protocol(tls, http2),
+           len(logged), "exact")
 
 
-def test_upgrade_of_the_binary_under_load_loses_nothing(keep, database, folder):
+def test_upgrade_of_the_binary_under_load_loses_nothing(keep, database, folder, figure):
     """USR2 starts the file that is there now: another inode, which the agent has probed by then."""
     registry = keep(Registry(user=USER)).start()
     asks = [ask for ask in with_password(mix(fill(registry))) if ask[0] == "GET"]
@@ -203,6 +125,7 @@ def test_upgrade_of_the_binary_under_load_loses_nothing(keep, database, folder):
     assert len(agent.events("target attached")) == 4
     assert len(logged) > 1000
     books.check(database, SentTruth().feed(logged), hits=len(logged))
+    figure("nginx, 3 upgrades by USR2", "nginx", protocol(False, False), len(logged), "exact")
 
 
 def upgrade(nginx, master):
@@ -267,7 +190,7 @@ def other_builds():
 
 @pytest.mark.parametrize("name", ["bullseye", "trixie", "sid", "plain"])
 @pytest.mark.parametrize("tls,http2", [(False, False), (True, True)], ids=["plain", "http2"])
-def test_other_builds_are_counted_as_exactly(keep, database, name, tls, http2):
+def test_other_builds_are_counted_as_exactly(keep, database, figure, name, tls, http2):
     """Other versions, other compilers, without PIE, other modules: other layouts."""
     build = next((build for build in other_builds() if build.name == name), None)
     if not build:
@@ -283,6 +206,7 @@ def test_other_builds_are_counted_as_exactly(keep, database, name, tls, http2):
     load.curl(nginx, curl_asks(asks, wanted // 3, 2), parallel=16, http2=http2, check=False)
     logged, truth = books.check_nginx(database, nginx, agent)
     assert len(logged) >= wanted and truth.pulls > wanted / 8
+    figure(f"nginx, build {name}", "nginx", protocol(tls, http2), len(logged), "exact")
 
 
 def spoiled(folder, *texts):
@@ -298,7 +222,7 @@ def spoiled(folder, *texts):
     return path
 
 
-def test_a_layout_that_is_not_understood_is_refused(keep, database, folder):
+def test_a_layout_that_is_not_understood_is_refused(keep, database, folder, figure):
     """One of its tables says nothing that can be checked: not a single wrong count."""
     nginx = keep(Nginx(1, binary=spoiled(folder, "query_string"),
                        server="location / { return 200; }")).start()
@@ -309,9 +233,10 @@ def test_a_layout_that_is_not_understood_is_refused(keep, database, folder):
     assert "its table of variables has an unknown order" in event["reason"]
     assert database.tags("test") == []
     assert database.value("select coalesce(sum(seen), 0) as sum from pulltap.windows") == 0
+    figure("nginx, unknown layout", "nginx", protocol(False, False), 20, "refused")
 
 
-def test_without_tables_a_known_layout_counts_as_exactly(keep, database, folder):
+def test_without_tables_a_known_layout_counts_as_exactly(keep, database, folder, figure):
     registry = keep(Registry(user=USER)).start()
     asks = with_password(mix(fill(registry)))
     nginx = keep(Nginx(registry.port, binary=spoiled(folder, "request_uri"), server=PLAIN,
@@ -320,3 +245,4 @@ def test_without_tables_a_known_layout_counts_as_exactly(keep, database, folder)
     load.curl(nginx, curl_asks(asks, 1000, 1), parallel=16)
     logged, truth = books.check_nginx(database, nginx, agent)
     assert len(logged) == 1000 and truth.pulls > 100
+    figure("nginx, layout of a table", "nginx", protocol(False, False), len(logged), "exact")

@@ -104,7 +104,7 @@ def test_digest_is_found_among_many_headers(keep, database, headers, found):
     assert books.counter(database, "note_digest_unread") == (0 if found else 3)
 
 
-def test_clients_that_vanish_are_as_in_the_log(keep, database):
+def test_clients_that_vanish_are_as_in_the_log(keep, database, figure):
     registry = keep(Registry()).start()
     registry.push(Image("one"), "a", "t")
     nginx = keep(Nginx(registry.port, server=all_sorts(0))).start()
@@ -128,9 +128,10 @@ def test_clients_that_vanish_are_as_in_the_log(keep, database):
     assert statuses[444] == 1 and statuses[200] >= 10, statuses
     # a status that was never sent is none of a pull's; the log's 200 of an aborted body is
     books.check(database, SentTruth().feed(logged), hits=len(logged))
+    figure("nginx, clients that vanish", "nginx", "HTTP/1.1", len(logged), "exact")
 
 
-def test_malformed_and_enormous_heads_switch_nothing_off(keep, database):
+def test_malformed_and_enormous_heads_switch_nothing_off(keep, database, figure):
     """What a client may send must not look like a wrong layout, however often."""
     registry = keep(Registry()).start()
     registry.push(Image("one"), "a", "t")
@@ -161,6 +162,7 @@ def test_malformed_and_enormous_heads_switch_nothing_off(keep, database):
     books.check(database, SentTruth().feed(r for r in logged if len(r.uri) < 500),
                 hits=len(logged))
     assert not agent.events("target switched off: its layout is not the expected one")
+    figure("nginx, malformed heads", "nginx", "HTTP/1.1", len(logged), "exact")
 
 
 def frame(kind, flags, stream, payload=b""):
@@ -187,7 +189,7 @@ def length(text):
     return out + bytes([rest])
 
 
-def test_streams_that_are_reset_at_once_are_as_in_the_log(keep, database):
+def test_streams_that_are_reset_at_once_are_as_in_the_log(keep, database, figure):
     """HTTP/2 rapid reset: a hit is a request that nginx logged, no more and no less."""
     registry = keep(Registry()).start()
     registry.push(Image("one"), "a", "t")
@@ -204,6 +206,7 @@ def test_streams_that_are_reset_at_once_are_as_in_the_log(keep, database):
     logged, truth = books.check_nginx(database, nginx, agent)
     statuses = collections.Counter(r.status for r in logged)
     assert statuses[200] > 50 and statuses[499] > 50, statuses
+    figure("nginx, streams reset at once", "nginx", "HTTP/2", len(logged), "exact")
 
 
 def test_idle_connections_are_nothing(keep, database):

@@ -16,13 +16,14 @@ sys.dont_write_bytecode = True
 
 from lib import proc  # noqa: E402
 from lib.agent import migrate  # noqa: E402
+from lib.figures import Figures  # noqa: E402
 from lib.postgres import Postgres  # noqa: E402
 
 proc.end_on_signal()
 
 # 1 is what the table is made with; `make test` asks for less.
 SCALE = float(os.environ.get("PULLTAP_FAULTS", "1"))
-_figures = []
+_figures = Figures("fault", "extent", "result")
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ def scaled():
 @pytest.fixture
 def figure():
     """figure("agent killed", "100 times", "12,000 requests, exact"): a line of the table."""
-    return lambda fault, extent, result: _figures.append((fault, extent, result))
+    return _figures.add
 
 
 @pytest.fixture
@@ -60,10 +61,4 @@ def database(keep):
 
 
 def pytest_terminal_summary(terminalreporter):
-    if not _figures:
-        return
-    rows = [("fault", "extent", "result"), *_figures]
-    widths = [max(len(row[i]) for row in rows) for i in range(2)]
-    terminalreporter.write_line("")
-    for row in rows:
-        terminalreporter.write_line(f"{row[0]:{widths[0]}}  {row[1]:{widths[1]}}  {row[2]}")
+    _figures.show(terminalreporter)
