@@ -323,6 +323,7 @@ enum pt_site_off {
 	PT_SITE_OFF_LAYOUT = 1, /* canaries failed; set by the programs */
 	PT_SITE_OFF_GUARD = 2, /* its probes cost more than their budget */
 	PT_SITE_OFF_FLAG = 4, /* the database's flag of this registry */
+	PT_SITE_OFF_LATE = 8, /* in off_was only: a process ran before its first probe */
 };
 
 /* One probed instruction. The probe's cookie is its index and, from bit 32 on, its attach. */

@@ -7,6 +7,8 @@ answered after it was found is missed.
 import os
 import secrets
 import shutil
+import signal
+import time
 
 import pytest
 
@@ -85,6 +87,29 @@ def test_a_registry_that_starts_later_is_found_by_itself(keep, database):
     agent.stop()
     assert len(pulls(registry, since)) == 5
     books.check(database, Truth(names).feed(registry.requests(since)), registry=name)
+
+
+def test_what_came_before_the_first_probe_lies_in_a_gap(keep, database):
+    """The agent does not get to run while a binary that it never saw starts and answers."""
+    registry, name, names = prepared(keep)
+    agent = discovering(keep, database)
+    since = registry.mark()
+    os.kill(agent.pid, signal.SIGSTOP)
+    registry.start()
+    pull(registry, 3)
+    last = time.time()
+    os.kill(agent.pid, signal.SIGCONT)
+    until(lambda: attached(agent, name), 5, what="the registry is found")
+    pull(registry, 5)
+    registry.settle()
+    agent.stop()
+    assert len(pulls(registry, since)) == 8
+    tag, = database.tags(name)
+    assert tag["pulls"] == 5
+    gap, = database.rows("select registry, reason, extract(epoch from gap_start)::float8 as start, "
+                         "extract(epoch from gap_end)::float8 as stop from pulltap.gaps")
+    assert (gap["registry"], gap["reason"]) == (name, "probed after its start")
+    assert gap["start"] < last < gap["stop"]
 
 
 def test_restarts_and_replaced_binaries_lose_nothing(keep, database):

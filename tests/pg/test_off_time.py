@@ -86,6 +86,7 @@ def test_two_times_two_sources_and_one_registry_are_gaps_of_their_own(db, tool):
     tool.apply(window(off("file", NOON + SECOND, 500, "/etc/off"),
                       off("database", NOON + SECOND, 500, "fleet"),
                       off("guard", NOON + SECOND, 250, registry="hub"),
+                      off("late", NOON + SECOND, 14, registry="new"),
                       start=NOON, end=NOON + MINUTE))
     tool.apply(window(off("file", NOON + 2 * MINUTE, 3_000, "/etc/off"),
                       start=NOON + MINUTE, end=NOON + 2 * MINUTE))
@@ -93,6 +94,7 @@ def test_two_times_two_sources_and_one_registry_are_gaps_of_their_own(db, tool):
     assert found == [("switched off: database (fleet)", None, 0.5),
                      ("switched off: file (/etc/off)", None, 0.5),
                      ("switched off: guard", "hub", 0.25),
+                     ("probed after its start", "new", 0.014),
                      ("switched off: file (/etc/off)", None, 3)]
 
 

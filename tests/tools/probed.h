@@ -75,7 +75,7 @@ static inline int probed_attach(struct kernel *kernel, const char *registry, con
 	snprintf(binary.build_id, sizeof(binary.build_id), "%s", build_id);
 	binary.sites[0].file_offset = probed_file_offset();
 	strcpy(binary.sites[0].symbol, "probed_reply");
-	return sites_has(kernel, &binary) ? 1 : sites_attach(kernel, &binary, fd, registry, 0);
+	return sites_has(kernel, &binary) ? 1 : sites_attach(kernel, &binary, fd, registry, 0, 0);
 }
 
 /* Index of a word of the command line; ends the program when there is no such word. */

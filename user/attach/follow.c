@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "attach/replaced.h"
 #include "attach/sites.h"
@@ -20,6 +21,7 @@
 #define RUNNERS 512
 /* Unusable binaries that are remembered, so that each is named once and not at every scan. */
 #define COMPLAINTS 32
+#define NS_PER_S 1000000000ull
 
 struct follow {
 	struct kernel *kernel;
@@ -35,6 +37,7 @@ struct follow {
 	uint64_t complained[COMPLAINTS]; /* inodes of binaries that were said to be unusable */
 	unsigned int complaints;
 	bool *matched; /* by target: a process was seen */
+	uint64_t scanned_ns; /* when all processes had been looked at for the first time */
 	struct runner {
 		uint64_t device, inode;
 		pid_t pid;
@@ -43,12 +46,17 @@ struct follow {
 	time_t last_run[PT_SITES]; /* when a process of that site's file was last seen */
 };
 
-static time_t now_s(void)
+static uint64_t now_ns(void)
 {
 	struct timespec ts;
 
 	clock_gettime(CLOCK_BOOTTIME, &ts);
-	return ts.tv_sec;
+	return (uint64_t)ts.tv_sec * NS_PER_S + (uint64_t)ts.tv_nsec;
+}
+
+static time_t now_s(void)
+{
+	return (time_t)(now_ns() / NS_PER_S);
 }
 
 void follow_free(struct follow **follow)
@@ -185,10 +193,27 @@ static void mark_run(struct follow *follow, pid_t pid, const struct binary *bina
 			follow->last_run[i] = now_s();
 }
 
+/*
+ * Since when a process may have answered without a probe, for one that came while the agent was
+ * here already: what ran before is not missed by anybody, its registry is observed from now on. Time
+ * switched off is recorded as such.
+ */
+static uint64_t unprobed_since(const struct follow *follow, pid_t pid)
+{
+	uint64_t ticks, start_ns;
+
+	if (!pid || !follow->scanned_ns || follow->kernel->control->off.since_ns ||
+	    process_start_time(follow->proc, pid, &ticks))
+		return 0;
+	start_ns = ticks * (NS_PER_S / (uint64_t)sysconf(_SC_CLK_TCK));
+	return start_ns > follow->scanned_ns ? start_ns : follow->scanned_ns;
+}
+
 /* fd: of the binary. process->pid is 0 for a file that nobody runs yet. */
 static int attach_file(struct follow *follow, const struct process *process,
 		       const struct binary *binary, int fd, const char *registry)
 {
+	uint64_t since_ns = unprobed_since(follow, process->pid);
 	char exe[512], refusal[400];
 	int rc;
 
@@ -201,7 +226,8 @@ static int attach_file(struct follow *follow, const struct process *process,
 		return 0;
 	}
 	rc = sites_attach(follow->kernel, binary, fd, registry,
-			  follow->is_off(follow->context, registry) ? PT_SITE_OFF_FLAG : 0);
+			  follow->is_off(follow->context, registry) ? PT_SITE_OFF_FLAG : 0,
+			  since_ns);
 	if (rc < 0) {
 		if (complain(follow, binary->inode))
 			log_error("attaching failed", "registry=%s exe=%s pid=%d error=\"%s\"",
@@ -338,6 +364,8 @@ int follow_scan(struct follow *follow)
 	for (unsigned int i = 0; i < follow->targets_count; i++)
 		target_resolve(&follow->targets[i], "");
 	rc = process_each(follow->proc, scan_one, &scan);
+	if (!follow->scanned_ns)
+		follow->scanned_ns = now_ns();
 	return rc ?: scan.attached;
 }
 

@@ -25,9 +25,16 @@ const char *off_source_name(unsigned int source)
 
 const char *off_site_name(uint8_t bit)
 {
-	if (bit == PT_SITE_OFF_LAYOUT)
+	switch (bit) {
+	case PT_SITE_OFF_LAYOUT:
 		return "layout";
-	return bit == PT_SITE_OFF_GUARD ? "guard" : "flag";
+	case PT_SITE_OFF_GUARD:
+		return "guard";
+	case PT_SITE_OFF_FLAG:
+		return "flag";
+	default:
+		return "late";
+	}
 }
 
 static uint64_t clock_now(clockid_t clock, uint64_t per_second)

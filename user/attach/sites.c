@@ -276,7 +276,7 @@ static int free_slot(const struct kernel *kernel)
 
 /* A slot for an instruction that has none; the program reads it from its first hit on. */
 static int fill_slot(struct kernel *kernel, const struct binary *binary,
-		     const struct binary_site *found, uint32_t registry)
+		     const struct binary_site *found, uint32_t registry, uint64_t since_ns)
 {
 	struct pt_site site = {
 		.registry = registry,
@@ -288,6 +288,8 @@ static int fill_slot(struct kernel *kernel, const struct binary *binary,
 		.file_offset = found->file_offset,
 		.build = build_hash(binary),
 		.layout = found->layout,
+		.off_span.since_ns = since_ns,
+		.off_was = since_ns ? PT_SITE_OFF_LATE : 0,
 	};
 	int slot = free_slot(kernel);
 
@@ -298,7 +300,7 @@ static int fill_slot(struct kernel *kernel, const struct binary *binary,
 }
 
 int sites_attach(struct kernel *kernel, const struct binary *binary, int binary_fd,
-		 const char *registry, uint8_t off)
+		 const char *registry, uint8_t off, uint64_t since_ns)
 {
 	int owner = registry_index(kernel, registry), attached = 0, rc;
 
@@ -310,7 +312,8 @@ int sites_attach(struct kernel *kernel, const struct binary *binary, int binary_
 		int slot = slot_of(kernel, binary, &binary->sites[i]);
 
 		if (slot < 0)
-			slot = fill_slot(kernel, binary, &binary->sites[i], (uint32_t)owner);
+			slot = fill_slot(kernel, binary, &binary->sites[i], (uint32_t)owner,
+					 since_ns);
 		rc = slot < 0 ? slot : 0;
 		if (!rc && off)
 			off_site(kernel, (uint32_t)slot, off, true);

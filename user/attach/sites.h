@@ -14,12 +14,14 @@
 /*
  * Probes every site of a binary that is not probed yet, counting for the registry of that name; a
  * site that was probed before gets its slot back. off: for that reason (enum pt_site_off) its sites
- * get slots and no probes, 0: they are on. While counting is off they get none either. Returns the
- * number of sites newly attached, or -errno: -ENOSPC when PT_SITES or PT_REGISTRIES are used up;
- * partly attached binaries are detached again.
+ * get slots and no probes, 0: they are on. While counting is off they get none either. since_ns:
+ * the time since boot from which somebody may have run it without probes, 0: nobody has; until they
+ * are there it is recorded like time switched off. Returns the number of sites newly attached, or
+ * -errno: -ENOSPC when PT_SITES or PT_REGISTRIES are used up; partly attached binaries are detached
+ * again.
  */
 must_check int sites_attach(struct kernel *kernel, const struct binary *binary, int binary_fd,
-			    const char *registry, uint8_t off);
+			    const char *registry, uint8_t off, uint64_t since_ns);
 
 /* Is this very binary (device, inode, build) probed already, or to be left alone? */
 bool sites_has(const struct kernel *kernel, const struct binary *binary);

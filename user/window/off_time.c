@@ -101,7 +101,7 @@ int off_time_each(const struct kernel *kernel, unsigned int window, int64_t end_
 	int rc = each_source(kernel, &off);
 
 	for (uint32_t registry = 0; !rc && registry < PT_REGISTRIES; registry++)
-		for (uint8_t bit = PT_SITE_OFF_LAYOUT; !rc && bit <= PT_SITE_OFF_FLAG; bit <<= 1)
+		for (uint8_t bit = PT_SITE_OFF_LAYOUT; !rc && bit <= PT_SITE_OFF_LATE; bit <<= 1)
 			rc = each_target(kernel, &off, registry, bit);
 	return rc;
 }
