@@ -16,13 +16,13 @@ DEMO='postgresql docker-registry curl openssl python3 util-linux procps'
 DEMO_OPTIONAL='skopeo podman buildah docker.io containerd runc'
 TEST="$DEMO libcmocka-dev libclang-rt-14-dev python3-pytest python3-yaml golang-go apache2-utils
 	caddy git iproute2 mount redis-server faketime debootstrap strace systemd
-	nginx wrk libssl-dev"
+	nginx haproxy wrk libssl-dev"
 # The Go servers of many versions are npm packages; an npm that is there is as good as Debian's.
 command -v npm >/dev/null || TEST="$TEST npm"
 command -v kubectl >/dev/null || TEST="$TEST kubernetes-client"
 TEST_OPTIONAL="$DEMO_OPTIONAL"
 DAEMONS='docker.service docker.socket containerd.service docker-registry.service nginx.service caddy.service
-	apache2.service postgresql.service podman.service podman.socket
+	apache2.service haproxy.service postgresql.service podman.service podman.socket
 	podman-auto-update.timer podman-restart.service redis-server.service'
 
 usage() {

@@ -7,11 +7,12 @@ import collections
 
 import pytest
 
-from lib import load, proc
+from lib import frontends, haproxy, load, proc
 from lib.clients import CLIENTS, client
 from lib.images import DOCKER, Image
 from lib.proc import Folder, Process, until
 from lib.registry import Registry, Request, parse_line
+from lib.tls_server import TlsServer
 from lib.truth import Reference, Total, Truth, reference_of
 
 
@@ -251,3 +252,33 @@ def test_permissive_server_logs_every_byte(keep):
     assert name_of(logged[2][0].uri) == (b"\xff'\"", b"t;--")
     assert logged[4][1] == 'x"'
     assert name_of(logged[5][0].uri) == (b"x" * 65536, b"t")
+
+
+def python(keep):
+    """Three processes; each reply in one write, and each in several."""
+    for together in (False, True):
+        server = keep(TlsServer(user=frontends.USER, workers=3, together=together))
+        server.push(Image("one"), "a/b", "v1", "v2")
+        yield server.start(), server.names()
+
+
+def behind_haproxy(keep):
+    registry = keep(Registry(user=frontends.USER)).start()
+    registry.push(Image("one"), "a/b", "v1", "v2")
+    yield keep(haproxy.Haproxy(registry.port)).start(), registry.names()
+
+
+@pytest.mark.parametrize("servers", [python, pytest.param(behind_haproxy, marks=pytest.mark.skipif(
+    not haproxy.installed() and not proc.CI, reason="haproxy is not installed"))])
+def test_log_of_a_tls_server_is_what_clients_got(keep, servers):
+    for server, names in servers(keep):
+        asks = frontends.with_password(frontends.mix(names))
+        got = load.curl(server, frontends.curl_asks(asks, 400, 1))
+        server.settle()
+        logged = server.requests()
+        assert collections.Counter((one.method, one.path, one.status) for one in got) == \
+            collections.Counter((one.method, one.uri, one.status) for one in logged)
+        # the registry behind haproxy names no digest in its 304
+        assert {one.digest for one in logged if one.status == 200 and "manifests" in one.uri} == \
+            {names["a/b", "v1"]}
+        assert {one.proto for one in logged} == {"HTTP/1.1"}

@@ -8,10 +8,12 @@ import base64
 import json
 import os
 import random
+import re
+import threading
 
 from . import load
-from .images import ACCEPT, Image
-from .proc import Process, find_program
+from .images import ACCEPT, Image, digest_of
+from .proc import Failed, Process, find_program, run
 
 USER = ("reader", "secret")
 # `make test-frontends` asks for 50,000
@@ -26,15 +28,82 @@ end
 """
 
 
-def fill(registry):
-    connection = registry.connect()
+def images():
+    """What every front end's registry holds: (image, repository, tags)."""
     for number in range(20):
         repository = ("team-%02d/" % (number % 7)) * (number % 3) + f"app.{number}_x"
         for version in range(3):
-            registry.push(Image(f"{number} {version}"), repository, f"v{version}", f"r{version}-RC",
-                          connection=connection)
+            yield Image(f"{number} {version}"), repository, (f"v{version}", f"r{version}-RC")
+
+
+def fill(registry):
+    connection = registry.connect()
+    for image, repository, tags in images():
+        registry.push(image, repository, *tags, connection=connection)
     connection.close()
     return registry.names()
+
+
+def misleading(size):
+    """
+    A blob whose pieces look like heads of requests and replies wherever they are cut: 64, 128 or 19
+    bytes long, so that some of a server's writes begin with one.
+    """
+    reply = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n"
+    named = reply + b"Docker-Content-Digest: sha256:" + b"ab" * 32 + b"\r\n"
+    heads = [named + b"X: " + b"x" * (252 - len(named) - 3) + b"\r\n\r\n",
+             reply + b"X: " + b"y" * (60 - len(reply) - 3) + b"\r\n\r\n",
+             b"HTTP/1.1 200 OK\r\n\r\n",
+             b"GET /v2/false/manifests/t HTTP/1.1\r\nHost: a\r\n\r\n"]
+    aligned = heads[0] + heads[1] * 4
+    piece = aligned * 512 + b"".join(random.Random(1).choices(heads[2:], k=8192))
+    piece = piece[:len(piece) // 256 * 256]
+    return (piece * (size // len(piece) + 1))[:size]
+
+
+def put_blob(registry, data, repository="blobs/large"):
+    """Stores it in a Registry; returns the path to ask for."""
+    connection = registry.connect()
+    reply = registry.ask(connection, "POST", f"/v2/{repository}/blobs/uploads/")
+    path = re.sub(r"^https?://[^/]+", "", reply.headers["Location"])
+    digest = digest_of(data)
+    registry.ask(connection, "PUT", f"{path}&digest={digest}", body=data,
+                 **{"Content-Type": "application/octet-stream"})
+    connection.close()
+    return f"/v2/{repository}/blobs/{digest}"
+
+
+class Downloads:
+    """Threads that fetch a blob without end, so that heads and bodies go out side by side."""
+
+    def __init__(self, server, path, number=3):
+        self.done = 0
+        self._error = None
+        self._stop = threading.Event()
+        self._argv = [find_program("curl"), "-qsf", "--http1.1", "--cacert", server.ca, "--user",
+                      ":".join(USER), "-o", "/dev/null", server.url + path]
+        self._threads = [threading.Thread(target=self._run, daemon=True) for _ in range(number)]
+
+    def _run(self):
+        while not self._stop.is_set():
+            try:
+                run(self._argv)
+            except Failed as error:
+                self._error = error
+                return
+            self.done += 1
+
+    def __enter__(self):
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(120)
+        if self._error:
+            raise self._error
 
 
 def mix(names):
