@@ -147,7 +147,14 @@ _Static_assert(sizeof(struct pt_count) == 8, "one word per key and CPU");
 	X(filtered_excluded, FILTERED, "pull or check that a rule of --rules excludes")            \
 	X(note_name_unmade, NOTE, "its rule's or its client's own count found no room")            \
 	X(note_client_unread, NOTE, "User-Agent or forwarded address could not be read")           \
-	X(filtered_unanswered, FILTERED, "connection ended before any status was decided")
+	X(filtered_unanswered, FILTERED, "connection ended before any status was decided")         \
+	X(filtered_client_role, FILTERED, "TLS connection in which the target is the client")      \
+	X(filtered_not_http, FILTERED, "TLS connection that does not begin with HTTP")             \
+	X(lost_h2_unparsed, LOST, "TLS connection in HTTP/2, none of its requests is seen")        \
+	X(lost_head_refused, LOST, "reply to a request whose head servers may read differently")   \
+	X(lost_pipelined, LOST, "more requests at once on a TLS connection than are followed")     \
+	X(lost_out_of_step, LOST, "request and reply of a TLS connection could not be told apart") \
+	X(lost_connection_full, LOST, "no room for a TLS connection or for its request")
 
 struct pt_ledger {
 #define X(name, kind, help) __u64 name;
@@ -296,6 +303,14 @@ enum pt_hook {
 	PT_GO_HOOK_HTTP2 = 2, /* (*responseWriter).handlerDone, request behind a pointer */
 	PT_GO_HOOK_HTTP2_INLINE = 3, /* the same from Go 1.27 on, request inside the struct */
 	PT_NGINX_HOOK_REQUEST = 4, /* ngx_http_free_request */
+	/*
+	 * OpenSSL, see struct pt_tls_layout. Attached in the order of FREE, WRITE, READ_DONE, READ,
+	 * so that no request is seen whose reply is not.
+	 */
+	PT_HOOK_TLS_READ = 5, /* a call begins: SSL *, buffer, room, size_t *amount */
+	PT_HOOK_TLS_READ_DONE = 6, /* the call of that thread ends, with its result in eax */
+	PT_HOOK_TLS_WRITE = 7, /* a call begins: SSL *, buffer, length */
+	PT_HOOK_TLS_FREE = 8, /* SSL_free(SSL *) */
 } PT_BYTE;
 
 /*
@@ -312,9 +327,31 @@ struct pt_nginx_layout {
 	__u16 addr_text; /* 0: not known, then there are no hints */
 };
 
+/* How READ_DONE knows how much was read. */
+enum pt_tls_amount {
+	PT_TLS_AMOUNT_RESULT = 1, /* eax is the amount, or 0 or less: SSL_read's own end */
+	PT_TLS_AMOUNT_POINTER = 2, /* eax > 0, and rcx of the call's beginning points to it */
+} PT_BYTE;
+
+/*
+ * Of all hooks in OpenSSL. A library is many programs' file: hits in one that runs another
+ * executable than this are nobody's.
+ */
+struct pt_tls_layout {
+	__u64 exe_inode; /* i_ino of what the process runs */
+	__u64 exe_device; /* its s_dev, PT_KERNEL_DEVICE(); 0: any, for overlays */
+	__u16 rwstate; /* where SSL_want() looks, in bytes from SSL * */
+	enum pt_tls_amount amount;
+	__u8 zero[5];
+};
+
+/* A device's number as the kernel keeps it; stat()'s is another. */
+#define PT_KERNEL_DEVICE(major, minor) ((__u64)(major) << 20 | (minor))
+
 /* Of a site, by its hook; Go's needs none. */
 union pt_layout {
 	struct pt_nginx_layout nginx;
+	struct pt_tls_layout tls;
 	__u64 words[4];
 };
 
@@ -357,6 +394,10 @@ enum pt_entry {
 	PT_ENTRY_HTTP1 = 0,
 	PT_ENTRY_HTTP2 = 1,
 	PT_ENTRY_NGINX = 2,
+	PT_ENTRY_TLS_READ = 3,
+	PT_ENTRY_TLS_READ_DONE = 4,
+	PT_ENTRY_TLS_WRITE = 5,
+	PT_ENTRY_TLS_FREE = 6,
 	PT_ENTRY_COUNT,
 };
 #define PT_ENTRIES 16 /* room for those to come: the map outlives this build */

@@ -56,3 +56,27 @@ int entry_nginx(struct pt_regs *ctx)
 {
 	return enter(ctx, PT_ENTRY_NGINX);
 }
+
+SEC("uprobe")
+int entry_tls_read(struct pt_regs *ctx)
+{
+	return enter(ctx, PT_ENTRY_TLS_READ);
+}
+
+SEC("uprobe")
+int entry_tls_read_done(struct pt_regs *ctx)
+{
+	return enter(ctx, PT_ENTRY_TLS_READ_DONE);
+}
+
+SEC("uprobe")
+int entry_tls_write(struct pt_regs *ctx)
+{
+	return enter(ctx, PT_ENTRY_TLS_WRITE);
+}
+
+SEC("uprobe")
+int entry_tls_free(struct pt_regs *ctx)
+{
+	return enter(ctx, PT_ENTRY_TLS_FREE);
+}

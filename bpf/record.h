@@ -85,11 +85,19 @@ static __always_inline void add_time(struct pt_site *site, __u64 took_ns)
 	__sync_fetch_and_add(&site->timed_hits, 1);
 }
 
+/* Not a function that starts over, and not a connection as a whole. */
+static __always_inline bool is_reply(__u32 outcome)
+{
+	return outcome != LEDGER(filtered_stack_growth) &&
+	       outcome != LEDGER(filtered_client_role) && outcome != LEDGER(filtered_not_http) &&
+	       outcome != LEDGER(lost_h2_unparsed);
+}
+
 static __always_inline void registry_add(__u32 index, __u32 outcome)
 {
 	struct pt_registry *registry = bpf_map_lookup_elem(&registries, &index);
 
-	if (!registry || outcome == LEDGER(filtered_stack_growth))
+	if (!registry || !is_reply(outcome))
 		return;
 	__sync_fetch_and_add(&registry->replies, 1);
 	if (outcome == LEDGER(counted) || outcome == LEDGER(filtered_excluded))

@@ -31,6 +31,7 @@ enum bpf_map_type {
 	BPF_MAP_TYPE_LPM_TRIE = 11,
 	BPF_MAP_TYPE_ARRAY_OF_MAPS = 12,
 	BPF_MAP_TYPE_RINGBUF = 27,
+	BPF_MAP_TYPE_TASK_STORAGE = 29,
 };
 
 enum { BPF_ANY = 0, BPF_NOEXIST = 1, BPF_EXIST = 2 };
@@ -41,6 +42,31 @@ struct pt_regs {
 	unsigned long r15, r14, r13, r12, bp, bx, r11, r10, r9, r8, ax, cx, dx, si, di, orig_ax, ip,
 		cs, flags, sp, ss;
 };
+
+/* What the kernel lays out as it likes: libbpf puts in the offsets of the node. */
+#define PT_RELOCATED __attribute__((preserve_access_index))
+struct super_block {
+	__u32 s_dev;
+} PT_RELOCATED;
+
+struct inode {
+	struct super_block *i_sb;
+	unsigned long i_ino;
+} PT_RELOCATED;
+
+struct file {
+	struct inode *f_inode;
+} PT_RELOCATED;
+
+struct mm_struct {
+	struct file *exe_file;
+} PT_RELOCATED;
+
+struct task_struct {
+	struct mm_struct *mm;
+	struct task_struct *group_leader;
+	__u64 start_boottime;
+} PT_RELOCATED;
 
 struct bpf_raw_tracepoint_args {
 	__u64 args[0];

@@ -15,6 +15,10 @@ static const char *const program_names[PT_ENTRY_COUNT] = {
 	[PT_ENTRY_HTTP1] = "http1",
 	[PT_ENTRY_HTTP2] = "http2",
 	[PT_ENTRY_NGINX] = "nginx",
+	[PT_ENTRY_TLS_READ] = "tls_read",
+	[PT_ENTRY_TLS_READ_DONE] = "tls_read_done",
+	[PT_ENTRY_TLS_WRITE] = "tls_write",
+	[PT_ENTRY_TLS_FREE] = "tls_free",
 };
 
 static void pin_path(char ret[PATH_MAX], const char *path, const char *name)
@@ -75,6 +79,10 @@ int entry_make(const char *path)
 		[PT_ENTRY_HTTP1] = skel->progs.entry_http1,
 		[PT_ENTRY_HTTP2] = skel->progs.entry_http2,
 		[PT_ENTRY_NGINX] = skel->progs.entry_nginx,
+		[PT_ENTRY_TLS_READ] = skel->progs.entry_tls_read,
+		[PT_ENTRY_TLS_READ_DONE] = skel->progs.entry_tls_read_done,
+		[PT_ENTRY_TLS_WRITE] = skel->progs.entry_tls_write,
+		[PT_ENTRY_TLS_FREE] = skel->progs.entry_tls_free,
 	};
 
 	rc = reuse(skel->maps.entry, path, "programs", &anew);

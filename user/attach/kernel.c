@@ -20,6 +20,10 @@ static const struct {
 	[KERNEL_GO_HTTP1] = {"go_http1", PT_ENTRY_HTTP1},
 	[KERNEL_GO_HTTP2] = {"go_http2", PT_ENTRY_HTTP2},
 	[KERNEL_NGINX] = {"nginx_request", PT_ENTRY_NGINX},
+	[KERNEL_TLS_READ] = {"tls_read", PT_ENTRY_TLS_READ},
+	[KERNEL_TLS_READ_DONE] = {"tls_read_done", PT_ENTRY_TLS_READ_DONE},
+	[KERNEL_TLS_WRITE] = {"tls_write", PT_ENTRY_TLS_WRITE},
+	[KERNEL_TLS_FREE] = {"tls_free", PT_ENTRY_TLS_FREE},
 	[KERNEL_EXEC_WATCH] = {"exec_watch", PT_ENTRY_COUNT},
 };
 

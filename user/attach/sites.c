@@ -65,6 +65,14 @@ static enum pt_entry entry_of(const struct pt_site *site)
 		return PT_ENTRY_HTTP1;
 	case PT_NGINX_HOOK_REQUEST:
 		return PT_ENTRY_NGINX;
+	case PT_HOOK_TLS_READ:
+		return PT_ENTRY_TLS_READ;
+	case PT_HOOK_TLS_READ_DONE:
+		return PT_ENTRY_TLS_READ_DONE;
+	case PT_HOOK_TLS_WRITE:
+		return PT_ENTRY_TLS_WRITE;
+	case PT_HOOK_TLS_FREE:
+		return PT_ENTRY_TLS_FREE;
 	default:
 		return PT_ENTRY_HTTP2;
 	}

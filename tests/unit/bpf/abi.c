@@ -37,6 +37,8 @@ static void values_have_the_sizes_the_maps_were_made_for(void **state)
 	assert_packed(enum pt_go_abi, 1);
 	assert_packed(enum pt_go_map, 1);
 	assert_packed(enum pt_hook, 1);
+	assert_packed(struct pt_tls_layout, 3 * 8);
+	assert_packed(union pt_layout, 4 * 8);
 	assert_packed(struct pt_pattern, 2 * PT_PATTERN_TEXT + 2 * 4);
 	assert_packed(struct pt_rule, PT_SHORT_TAG + 3 * sizeof(struct pt_pattern) + 2 * 16);
 	assert_packed(struct pt_proxy, 4 + 16);
@@ -88,9 +90,14 @@ static void stored_numbers_never_change(void **state)
 	assert_int_equal(LEDGER_note_child_unlearned, 31);
 	assert_int_equal(LEDGER_filtered_excluded, 32);
 	assert_int_equal(LEDGER_filtered_unanswered, 35);
+	assert_int_equal(LEDGER_filtered_client_role, 36);
+	assert_int_equal(LEDGER_lost_h2_unparsed, 38);
+	assert_int_equal(LEDGER_lost_connection_full, 42);
 	assert_int_equal(PT_ENTRY_HTTP1, 0);
 	assert_int_equal(PT_ENTRY_HTTP2, 1);
 	assert_int_equal(PT_ENTRY_NGINX, 2);
+	assert_int_equal(PT_ENTRY_TLS_READ, 3);
+	assert_int_equal(PT_ENTRY_TLS_FREE, 6);
 }
 
 int main(void)
