@@ -315,8 +315,8 @@ enum pt_hook {
 
 /*
  * Where things lie in nginx's structs, in bytes, all multiples of 8; what lies beside them is
- * fixed, see nginx_layout.h. headers_out, status and method count from ngx_http_request_t, sent and
- * addr_text from ngx_connection_t.
+ * fixed, see nginx_layout.h. They count from ngx_http_request_t, sent and addr_text from
+ * ngx_connection_t.
  */
 struct pt_nginx_layout {
 	__u16 headers_out;
@@ -325,6 +325,8 @@ struct pt_nginx_layout {
 	__u16 size; /* of what is read of a request, from its start */
 	__u16 sent;
 	__u16 addr_text; /* 0: not known, then there are no hints */
+	__u16 headers_in; /* 0: not known, then nothing that the client says of itself is */
+	__u16 content_type; /* of the reply; 0: not known, then no index is known */
 };
 
 /* How READ_DONE knows how much was read. */

@@ -16,6 +16,15 @@
 /* Text that both a long key's tag and a hint hold. */
 _Static_assert(PT_SHORT_DIGEST <= PT_LONG_TAG, "an index's digest fits where a tag does");
 
+/*
+ * Is this the length of an index's media type? There are two, and among the media types of
+ * manifests their lengths are their own: 39 of the OCI's, 57 of Docker's manifest list.
+ */
+static __always_inline bool is_index_type(__u64 length)
+{
+	return length == 39 || length == 57;
+}
+
 static __always_inline void note_child(struct scratch *s, struct hit *hit, __u32 now_ms)
 {
 	__u32 window = hit->window;

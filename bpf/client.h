@@ -29,6 +29,41 @@ static __always_inline void client_clear(struct scratch *s)
 	s->client.address.high = 0;
 	s->client.address.low = 0;
 	s->client.found = FORWARDED_NONE;
+	s->client.lines_of = 0;
+	s->client.lines_count = 0;
+}
+
+static __always_inline __u64 lower_bytes(__u64 text, __u32 count)
+{
+	return text | (0x2020202020202020ull >> (64 - count * 8));
+}
+
+/* Which header of enum client_header has this name, in any case, or -1. */
+static __always_inline int client_header(__u64 name, __u64 length)
+{
+	__u64 text[2] = {};
+
+	if (length == 10) {
+		if (!bpf_probe_read_user(text, 10, (void *)name) &&
+		    lower_bytes(text[0], 8) == 0x6567612d72657375ull /* "user-age" */ &&
+		    lower_bytes(text[1], 2) == 0x746e)
+			return CLIENT_AGENT;
+	} else if (length == 15) {
+		if (!bpf_probe_read_user(text, 15, (void *)name) &&
+		    lower_bytes(text[0], 8) == 0x726177726f662d78ull /* "x-forwar" */ &&
+		    lower_bytes(text[1], 7) == 0x726f662d646564ull) /* "ded-for" */
+			return CLIENT_FORWARDED_FOR;
+	} else if (length == 9) {
+		if (bpf_probe_read_user(text, 9, (void *)name))
+			return -1;
+		if (lower_bytes(text[0], 8) == 0x6564726177726f66ull /* "forwarde" */ &&
+		    lower_bytes(text[1], 1) == 'd')
+			return CLIENT_FORWARDED;
+		if (lower_bytes(text[0], 8) == 0x692d6c6165722d78ull /* "x-real-i" */ &&
+		    lower_bytes(text[1], 1) == 'p')
+			return CLIENT_REAL_IP;
+	}
+	return -1;
 }
 
 /* Only pulls and checks have rules. */
@@ -169,6 +204,50 @@ __weak __noinline int client_read_forwarded(struct scratch *s, __u32 kind, __u64
 	if (client->forwarded.at && client->found == FORWARDED_NONE)
 		client->found = FORWARDED_STOP;
 	return 0;
+}
+
+/*
+ * For ways in that meet headers one by one: keeps a line {address, length} of a forwarding header,
+ * if no other one that comes before it is there. Of many lines the last ones stay.
+ */
+static __always_inline void client_keep_line(struct scratch *s, __u32 which, __u64 address,
+					     __u64 length)
+{
+	struct client *client = &s->client;
+	__u64 *line;
+
+	if (client->lines_of && which > client->lines_of)
+		return;
+	if (which != client->lines_of)
+		client->lines_count = 0;
+	client->lines_of = which;
+	line = client->lines[client->lines_count++ % PT_FORWARDED_LINES];
+	line[0] = address;
+	line[1] = length;
+}
+
+/* The last line that is left. */
+static long kept_line_step(__u32 i, struct scratch **scratch)
+{
+	struct scratch *s = *scratch;
+	struct client *client = &s->client;
+	__u32 kind = client->lines_of == CLIENT_FORWARDED ? PT_FORWARDED_PAIRS : PT_FORWARDED_LIST;
+	__u64 *line;
+
+	if (!client->lines_count)
+		return 1;
+	line = client->lines[--client->lines_count % PT_FORWARDED_LINES];
+	if (client_read_forwarded(s, kind, line[0], line[1]))
+		client->lines_unread = 1;
+	return client->lines_unread || client->found != FORWARDED_NONE;
+}
+
+/* Takes the lines that were kept, as client_read_forwarded() does. */
+static __always_inline int client_read_lines(struct scratch *s)
+{
+	s->client.lines_unread = 0;
+	bpf_loop(PT_FORWARDED_LINES, kept_line_step, &s, 0);
+	return s->client.lines_unread ? -1 : 0;
 }
 
 /*

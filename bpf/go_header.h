@@ -9,6 +9,7 @@
 #define PULLTAP_GO_HEADER_H
 
 #include "go_layout.h"
+#include "child.h"
 #include "client.h"
 #include "digest.h"
 
@@ -24,16 +25,13 @@
 	(HEADER_CLIENT(CLIENT_FORWARDED_FOR) | HEADER_CLIENT(CLIENT_FORWARDED) |                   \
 	 HEADER_CLIENT(CLIENT_REAL_IP))
 
-/*
- * Is this header's value the media type of an index? There are two, and among the media types of
- * manifests their lengths are their own: 39 of the OCI's, 57 of Docker's manifest list.
- */
+/* Is this header the media type of an index? */
 static __always_inline bool names_index(__u64 key, __u64 slice)
 {
 	__u64 text[2], name[2] = {};
 
 	if (!slice || bpf_probe_read_user(text, sizeof(text), (void *)slice) ||
-	    (text[1] != 39 && text[1] != 57) || bpf_probe_read_user(name, 12, (void *)key))
+	    !is_index_type(text[1]) || bpf_probe_read_user(name, 12, (void *)key))
 		return false;
 	return name[0] == 0x2d746e65746e6f43ull /* "Content-" */ &&
 	       name[1] == 0x65707954 /* "Type" */;
@@ -59,31 +57,6 @@ static __always_inline bool key_matches(__u64 key, __u64 length)
 	return text[0] == 0x432d72656b636f44ull /* "Docker-C" */ &&
 	       text[1] == 0x442d746e65746e6full /* "ontent-D" */ &&
 	       text[2] == 0x7473656769ull; /* "igest" */
-}
-
-/* Which header of enum client_header this is, or -1. */
-static __always_inline int client_header(__u64 key, __u64 length)
-{
-	__u64 text[2] = {};
-
-	if (length == 10) { /* as Go writes them: each word's first letter is a capital one */
-		if (!bpf_probe_read_user(text, 10, (void *)key) &&
-		    text[0] == 0x6567412d72657355ull /* "User-Age" */ && text[1] == 0x746e)
-			return CLIENT_AGENT;
-	} else if (length == 15) {
-		if (!bpf_probe_read_user(text, 15, (void *)key) &&
-		    text[0] == 0x6177726f462d58ull + (0x72ull << 56) /* "X-Forwar" */ &&
-		    text[1] == 0x726f462d646564ull) /* "ded-For" */
-			return CLIENT_FORWARDED_FOR;
-	} else if (length == 9) {
-		if (bpf_probe_read_user(text, 9, (void *)key))
-			return -1;
-		if (text[0] == 0x6564726177726f46ull /* "Forwarde" */ && text[1] == 'd')
-			return CLIENT_FORWARDED;
-		if (text[0] == 0x492d6c6165522d58ull /* "X-Real-I" */ && text[1] == 'p')
-			return CLIENT_REAL_IP;
-	}
-	return -1;
 }
 
 /* Keeps a value of the request's header that is wanted. Returns whether all were found. */

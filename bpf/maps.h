@@ -190,6 +190,11 @@ struct client {
 	__u64 at;
 	char name[PT_SHORT_TAG];
 	__u64 headers[4][2]; /* Go: slices of the request's headers, by enum client_header */
+	/* where headers come one by one: the last lines of the one that is believed */
+	__u64 lines[PT_FORWARDED_LINES][2];
+	__u32 lines_of; /* enum client_header; 0: none yet */
+	__u32 lines_count;
+	__u32 lines_unread;
 };
 
 struct scratch {

@@ -9,7 +9,7 @@
 #include <bpf/bpf_tracing.h>
 
 #include "record.h"
-#include "nginx_header.h"
+#include "nginx_client.h"
 
 char LICENSE[] SEC("license") = "GPL";
 
@@ -20,7 +20,9 @@ struct nginx_reply {
 	__u64 connection;
 	__u64 part[3]; /* of the headers' list */
 	__u64 element_bytes;
+	__u64 pool;
 	__u64 status;
+	__u64 type_length; /* of the Content-Type */
 	__u32 method_bit;
 	__u32 method_as_sent; /* no redirect made a GET of it */
 };
@@ -106,7 +108,11 @@ static __always_inline __u32 read_nginx(struct scratch *s, const struct pt_nginx
 	reply->part[1] = headers[NGINX_LIST_COUNT / 8];
 	reply->part[2] = headers[NGINX_LIST_NEXT / 8];
 	reply->element_bytes = headers[NGINX_LIST_SIZE / 8];
+	reply->pool = headers[NGINX_LIST_POOL / 8];
 	reply->status = request[at_most(layout->status, NGINX_REQUEST_BYTES - 8) / 8];
+	if (layout->content_type)
+		reply->type_length =
+			request[at_most(layout->content_type, NGINX_REQUEST_BYTES - 8) / 8];
 	if (rc > 0) { /* nginx's own rule: what could not be sent has the reason for its status */
 		if (bpf_probe_read_user(&sent, 8, (void *)(reply->connection + layout->sent)))
 			return LEDGER(lost_fault);
@@ -118,27 +124,13 @@ static __always_inline __u32 read_nginx(struct scratch *s, const struct pt_nginx
 	return find_texts(method, reply);
 }
 
-/* The address as text, without a port. Clients on a unix socket have none. */
-static __always_inline void read_nginx_peer(struct scratch *s, __u64 connection, __u64 addr_text)
-{
-	__u64 text[2]; /* length, address */
-
-	__builtin_memset(s->peer, 0, sizeof(s->peer));
-	if (!addr_text || bpf_probe_read_user(text, sizeof(text), (void *)(connection + addr_text)))
-		return;
-	if (text[0] >= sizeof(s->peer) ||
-	    bpf_probe_read_user(s->peer, at_most(text[0], sizeof(s->peer) - 1), (void *)text[1]) ||
-	    *(__u32 *)s->peer == 0x78696e75) /* "unix" */
-		s->peer[0] = 0;
-}
-
 static __always_inline __u32 count_nginx_reply(struct scratch *s, struct hit *hit, __u64 r,
 					       __s64 rc)
 {
 	const struct pt_nginx_layout *layout = &hit->site->layout.nginx;
+	__u64 list = layout->headers_in ? r + layout->headers_in : 0;
 	struct nginx_reply reply = {};
 	__u32 outcome, method;
-	bool for_rule;
 	__u8 op = 0;
 
 	outcome = read_nginx(s, layout, r, rc, &reply);
@@ -158,11 +150,10 @@ static __always_inline __u32 count_nginx_reply(struct scratch *s, struct hit *hi
 		take_path_digest(s);
 	else
 		note_digest(hit, find_nginx_digest(s, reply.part, reply.element_bytes));
-	for_rule = client_needs_address(hit, op);
-	if (for_rule || needs_peer(s, hit, (__u32)reply.status, op))
-		read_nginx_peer(s, reply.connection, layout->addr_text);
-	if (for_rule)
-		parse_peer(s);
+	s->is_index =
+		op == PT_OP_GET && hit->control->hint_seconds && is_index_type(reply.type_length);
+	read_nginx_client(s, hit, op, needs_peer(s, hit, (__u32)reply.status, op), reply.connection,
+			  list, reply.element_bytes, reply.pool);
 	return count_reply(s, hit, op);
 }
 

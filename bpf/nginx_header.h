@@ -45,15 +45,20 @@ __noinline int search_elements(struct scratch *s, __u32 count, __u32 stride)
 }
 
 /* part: elements, their number, the next part. size is that of an element, 48 or 56. */
+static __always_inline long read_elements(struct scratch *s, const __u64 part[3], __u64 size)
+{
+	__u64 bytes = at_most(part[1], NGINX_ELEMENTS_MAX) * size;
+
+	bytes = at_most(bytes, NGINX_ELEMENTS_MAX * NGINX_ELEMENT_BYTES_123);
+	return bytes ? bpf_probe_read_user(s->nginx.words, bytes, (void *)part[0]) : 0;
+}
+
 static __always_inline int find_nginx_digest(struct scratch *s, __u64 part[3], __u64 size)
 {
 	int i, rc;
 
 	for (i = 0; i < NGINX_PARTS_MAX; i++) {
-		__u64 bytes = at_most(part[1], NGINX_ELEMENTS_MAX) * size;
-
-		bytes = at_most(bytes, NGINX_ELEMENTS_MAX * NGINX_ELEMENT_BYTES_123);
-		if (bytes && bpf_probe_read_user(s->nginx.words, bytes, (void *)part[0]))
+		if (read_elements(s, part, size))
 			return DIGEST_UNREAD;
 		rc = search_elements(s, (__u32)part[1], (__u32)size / 8);
 		if (rc != DIGEST_ABSENT)

@@ -37,6 +37,8 @@
 #define NGINX_LIST_POOL 48
 #define NGINX_PART_BYTES 24
 #define NGINX_STATUS_SERVER 24 /* from the status */
+#define NGINX_TYPE_CACHE_CONTROL 48 /* from content_type, up to 1.22 */
+#define NGINX_CACHE_CONTROL_TYPE 32 /* to content_type, from 1.23 on */
 
 /* ngx_table_elt_t: hash (0: deleted), key, value, lowcase_key, from 1.23 on next */
 #define NGINX_ELEMENT_BYTES 48
@@ -44,6 +46,7 @@
 #define NGINX_ELEMENT_KEY 8
 #define NGINX_ELEMENT_VALUE 24
 #define NGINX_PARTS_MAX 3
+#define NGINX_PARTS_IN_MAX 8 /* of a request's headers, which are the client's choice */
 #define NGINX_ELEMENTS_MAX 24 /* nginx makes parts of 20 */
 
 /* ngx_connection_t */

@@ -26,9 +26,10 @@ static json_t *layout_json(const struct binary_site *site)
 
 	if (site->hook != PT_NGINX_HOOK_REQUEST)
 		return json_null();
-	return json_pack("{s:i, s:i, s:i, s:i, s:i, s:i}", "headers_out", l->headers_out, "status",
-			 l->status, "method", l->method, "size", l->size, "sent", l->sent,
-			 "addr_text", l->addr_text);
+	return json_pack("{s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i}", "headers_out", l->headers_out,
+			 "status", l->status, "method", l->method, "size", l->size, "sent", l->sent,
+			 "addr_text", l->addr_text, "headers_in", l->headers_in, "content_type",
+			 l->content_type);
 }
 
 static json_t *sites_json(const struct binary *binary)

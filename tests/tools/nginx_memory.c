@@ -20,10 +20,12 @@
 #include "tests/tools/probed.h"
 
 #define NOWHERE 0x10 /* nothing is mapped there */
+#define HEADERS_IN 104
 #define HEADERS_OUT 536
 #define STATUS 648
 #define METHOD 976
 #define PARTS 4
+#define PARTS_IN (NGINX_PARTS_IN_MAX + 1)
 #define ROOM 20
 
 enum shape { HTTP1, HTTP2, ABSOLUTE, OLD };
@@ -64,7 +66,20 @@ static const char *const shape_names[] = {"http1", "http2", "absolute", "old"};
 	X(EMPTY_VALUE, "empty-value")                                                              \
 	X(SECOND_PART, "second-part")                                                              \
 	X(THIRD_PART, "third-part")                                                                \
-	X(FOURTH_PART, "fourth-part")
+	X(FOURTH_PART, "fourth-part")                                                              \
+	X(IN_UNKNOWN, "in-unknown") /* the client's headers */                                     \
+	X(IN_NONE, "in-none")                                                                      \
+	X(IN_UPPER, "in-upper")                                                                    \
+	X(IN_DELETED, "in-deleted")                                                                \
+	X(IN_LAST_PART, "in-last-part")                                                            \
+	X(IN_MANY_PARTS, "in-many-parts")                                                          \
+	X(IN_NEXT_PART, "in-next-part")                                                            \
+	X(IN_ELEMENTS, "in-elements")                                                              \
+	X(IN_COUNT, "in-count")                                                                    \
+	X(IN_SIZE, "in-size")                                                                      \
+	X(IN_POOL, "in-pool")                                                                      \
+	X(IN_AGENT, "in-agent")                                                                    \
+	X(IN_LINE, "in-line")
 
 enum fault {
 #define X(name, text) name,
@@ -82,6 +97,8 @@ static struct {
 	uint64_t connection[32];
 	uint64_t parts[PARTS][3];
 	uint64_t elements[PARTS][ROOM * NGINX_ELEMENT_BYTES_123 / 8];
+	uint64_t in_parts[PARTS_IN][3];
+	uint64_t in_elements[PARTS_IN][ROOM * NGINX_ELEMENT_BYTES_123 / 8];
 	uint64_t goroutine[4];
 } memory;
 
@@ -106,11 +123,8 @@ static void put_text(uint64_t *at, const char *text)
 	at[1] = (uint64_t)text;
 }
 
-static void put_header(unsigned int part, unsigned int index, unsigned int stride, const char *name,
-		       const char *value)
+static void put_header(uint64_t *element, const char *name, const char *value)
 {
-	uint64_t *element = memory.elements[part] + (size_t)index * stride;
-
 	element[0] = 1;
 	put_text(element + NGINX_ELEMENT_KEY / 8, name);
 	put_text(element + NGINX_ELEMENT_VALUE / 8, value);
@@ -130,13 +144,14 @@ static void make_headers(enum shape shape, enum fault fault)
 		unsigned int count = p < last ? ROOM : 7;
 
 		for (unsigned int i = 0; i < count; i++)
-			put_header(p, i, stride, other_keys[i % 5], wrong);
+			put_header(memory.elements[p] + (size_t)i * stride, other_keys[i % 5],
+				   wrong);
 		memory.parts[p][0] = (uint64_t)memory.elements[p];
 		memory.parts[p][1] = count;
 		memory.parts[p][2] = p < last ? (uint64_t)memory.parts[p + 1] : 0;
 	}
-	put_header(last, 6, stride, key, digest);
 	element = memory.elements[last] + (size_t)6 * stride;
+	put_header(element, key, digest);
 	if (fault == DELETED)
 		element[0] = 0;
 	if (fault == CASE)
@@ -155,6 +170,63 @@ static void make_headers(enum shape shape, enum fault fault)
 		memory.parts[0][0] = NOWHERE;
 	if (fault == NEXT_PART)
 		memory.parts[0][2] = NOWHERE;
+}
+
+static const struct {
+	const char *name, *upper, *value;
+} in_headers[] = {
+	/* as HTTP/2 has them; the first User-Agent holds, and of the lines the last one first */
+	{"x-real-ip", "X-REAL-IP", "198.51.100.1"},
+	{"forwarded", "Forwarded", "for=198.51.100.2"},
+	{"user-agent", "User-Agent", "docker/27.0"},
+	{"x-forwarded-for", "X-Forwarded-For", "203.0.113.9"},
+	{"x-forwarded-foR!", "connection", "198.51.100.3"},
+	{"x-forwarded-fox", "accept-encoding", "198.51.100.4"},
+	{"user-agent", "user-AGENT", "other/1"},
+	{"x-forwarded-for", "X-FORWARDED-FOR", "192.0.2.77"},
+	{"x-real-ip", "x-real-IP", "198.51.100.5"},
+};
+#define IN_HEADERS (sizeof(in_headers) / sizeof(*in_headers))
+
+/* Full parts up to the one that holds what is looked for. */
+static void make_headers_in(enum shape shape, enum fault fault)
+{
+	unsigned int stride = (shape == OLD ? NGINX_ELEMENT_BYTES : NGINX_ELEMENT_BYTES_123) / 8;
+	unsigned int last = fault == IN_LAST_PART    ? NGINX_PARTS_IN_MAX - 1
+			    : fault == IN_MANY_PARTS ? NGINX_PARTS_IN_MAX
+			    : fault == IN_NEXT_PART  ? 1
+						     : 0;
+	uint64_t *list = memory.request + HEADERS_IN / 8;
+
+	for (unsigned int p = 0; p <= last; p++) {
+		unsigned int count = p < last ? ROOM : fault == IN_NONE ? 0 : IN_HEADERS;
+
+		for (unsigned int i = 0; i < count; i++)
+			put_header(memory.in_elements[p] + (size_t)i * stride, "x-junk", "junk");
+		memory.in_parts[p][0] = (uint64_t)memory.in_elements[p];
+		memory.in_parts[p][1] = count;
+		memory.in_parts[p][2] = p < last ? (uint64_t)memory.in_parts[p + 1] : 0;
+	}
+	for (unsigned int i = 0; fault != IN_NONE && i < IN_HEADERS; i++) {
+		uint64_t *element = memory.in_elements[last] + (size_t)i * stride;
+
+		put_header(element, fault == IN_UPPER ? in_headers[i].upper : in_headers[i].name,
+			   in_headers[i].value);
+		if (fault == IN_DELETED && i == 2)
+			element[0] = 0;
+		if ((fault == IN_AGENT && i == 2) || (fault == IN_LINE && i == 7))
+			element[4] = NOWHERE;
+	}
+	if (fault == IN_NEXT_PART)
+		memory.in_parts[0][2] = NOWHERE;
+	memcpy(list + NGINX_LIST_ELEMENTS / 8, memory.in_parts[0], sizeof(memory.in_parts[0]));
+	if (fault == IN_ELEMENTS)
+		list[NGINX_LIST_ELEMENTS / 8] = NOWHERE;
+	if (fault == IN_COUNT)
+		list[NGINX_LIST_COUNT / 8] = NGINX_ELEMENTS_MAX + 1;
+	list[NGINX_LIST_SIZE / 8] = stride * 8 + (fault == IN_SIZE ? 8 : 0);
+	list[NGINX_LIST_ROOM / 8] = ROOM;
+	list[NGINX_LIST_POOL / 8] = fault == IN_POOL ? 0x2000 : 0x1000;
 }
 
 static void make_list(enum shape shape, enum fault fault)
@@ -205,6 +277,7 @@ static void make_request_line(enum shape shape, enum fault fault)
 static void make_request(enum shape shape, enum fault fault)
 {
 	make_headers(shape, fault);
+	make_headers_in(shape, fault);
 	make_list(shape, fault);
 	make_request_line(shape, fault);
 	memory.request[0] = fault == SIGNATURE ? 0x12345678 : NGINX_SIGNATURE;
@@ -227,14 +300,15 @@ static void call_probed(uint64_t r, int64_t rc)
 			 : "r14", "memory", "cc");
 }
 
-static const struct binary_site site = {
+static struct binary_site site = {
 	.hook = PT_NGINX_HOOK_REQUEST,
 	.layout.nginx = {.headers_out = HEADERS_OUT,
 			 .status = STATUS,
 			 .method = METHOD,
 			 .size = METHOD + NGINX_METHOD_BYTES,
 			 .sent = NGINX_CONNECTION_SENT,
-			 .addr_text = NGINX_CONNECTION_ADDR_TEXT},
+			 .addr_text = NGINX_CONNECTION_ADDR_TEXT,
+			 .headers_in = HEADERS_IN},
 };
 
 int main(int argc, char **argv)
@@ -253,6 +327,8 @@ int main(int argc, char **argv)
 	make_request((enum shape)probed_find(argv[3], shape_names,
 					     sizeof(shape_names) / sizeof(*shape_names)),
 		     fault);
+	if (fault == IN_UNKNOWN)
+		site.layout.nginx.headers_in = 0;
 	count = (unsigned int)strtoul(argv[6], NULL, 10);
 	rc = kernel_open(&kernel, argv[1]);
 	rc = rc ?: probed_attach(kernel, argv[2], "nginx_memory", &site);

@@ -25,23 +25,34 @@ static const struct {
 	{488, 872}, /* 1.29 to 1.31 */
 };
 
-/* An entry of ngx_http_headers_out: name {length, text}, offset in ngx_http_headers_out_t. */
-#define HEADER_WORDS 3
+/*
+ * nginx's tables of headers. An entry: name {length, text}, offset in ngx_http_headers_out_t or
+ * _in_t, and in the latter a function.
+ */
+static const struct header_table {
+	const char *symbol;
+	unsigned int entry_words;
+} headers_in_table = {"ngx_http_headers_in", 4}, headers_out_table = {"ngx_http_headers_out", 3};
+#define HEADER_WORDS_MAX 4
 #define HEADERS_BLOCK 21
 #define HEADER_NAME 32
 
-static int header_offset(const struct elf_image *image, uint64_t table, const char *wanted,
-			 uint64_t *ret)
+static int header_offset(const struct elf_image *image, const struct header_table *table,
+			 const char *wanted, uint64_t *ret)
 {
-	uint64_t words[HEADERS_BLOCK * HEADER_WORDS];
+	uint64_t words[HEADERS_BLOCK * HEADER_WORDS_MAX];
 	unsigned int count = HEADERS_BLOCK;
+	struct elf_symbol symbol;
 	char name[HEADER_NAME];
-	int err;
+	int err = elf_symbol_find(image, table->symbol, &symbol);
 
-	while ((err = elf_image_words(image, table, count * HEADER_WORDS, words)) && --count)
+	if (err)
+		return err;
+	while ((err = elf_image_words(image, symbol.address, count * table->entry_words, words)) &&
+	       --count)
 		;
 	for (unsigned int i = 0; !err && i < count; i++) {
-		const uint64_t *entry = words + (size_t)i * HEADER_WORDS;
+		const uint64_t *entry = words + (size_t)i * table->entry_words;
 		uint64_t offset = 0;
 
 		if (entry[0] != strlen(wanted) || elf_image_offset(image, entry[1], &offset))
@@ -102,16 +113,63 @@ static int fill(uint64_t headers_out, uint64_t status, uint64_t method, uint64_t
 	return 0;
 }
 
+#define GETTER(name) variables->list[NGINX_VARIABLE_##name].getter
+#define DATA(name) variables->list[NGINX_VARIABLE_##name].data
+
+/* Where the list of the client's headers begins; 0 where two variables don't agree on it. */
+static uint64_t find_headers_in(const struct elf_image *image,
+				const struct nginx_variables *variables, uint64_t headers_out)
+{
+	uint64_t agent = 0, host = 0, found = DATA(HTTP_USER_AGENT);
+
+	if (header_offset(image, &headers_in_table, "User-Agent", &agent) ||
+	    header_offset(image, &headers_in_table, "Host", &host) || found < agent ||
+	    found - agent != DATA(HTTP_HOST) - host)
+		return 0;
+	found -= agent;
+	return found % 8 || found < NGINX_CONNECTION + 8 || found + NGINX_LIST_BYTES > headers_out
+		       ? 0
+		       : found;
+}
+
+/* Where the reply's Content-Type lies; 0 where the code of its variable does not use it. */
+static uint64_t find_content_type(const struct elf_image *image,
+				  const struct nginx_variables *variables, uint64_t headers_out,
+				  uint64_t cache_control)
+{
+	uint64_t getter = GETTER(SENT_HTTP_CONTENT_TYPE), etag = 0, found = headers_out;
+
+	if (!getter || header_offset(image, &headers_out_table, "ETag", &etag))
+		return 0;
+	if (cache_control == etag + 8)
+		found += cache_control + NGINX_CACHE_CONTROL_TYPE;
+	else
+		found += cache_control - NGINX_TYPE_CACHE_CONTROL;
+	return function_touches(image, getter, found) && function_touches(image, getter, found + 8)
+		       ? found
+		       : 0;
+}
+
+/* Where the client's address lies in its connection; 0 where the variable does not use it. */
+static uint64_t find_addr_text(const struct elf_image *image,
+			       const struct nginx_variables *variables)
+{
+	uint64_t getter = GETTER(REMOTE_ADDR);
+
+	return function_touches(image, getter, NGINX_CONNECTION) &&
+			       function_touches(image, getter, NGINX_CONNECTION_ADDR_TEXT) &&
+			       function_touches(image, getter, NGINX_CONNECTION_ADDR_TEXT + 8)
+		       ? NGINX_CONNECTION_ADDR_TEXT
+		       : 0;
+}
+
 /* The tables are there: each offset must be confirmed by another fact. */
 static int from_tables(const struct elf_image *image, const struct nginx_variables *variables,
 		       const uint8_t *code, uint64_t size, struct pt_nginx_layout *ret,
 		       const char **ret_refusal)
 {
-#define GETTER(name) variables->list[NGINX_VARIABLE_##name].getter
-#define DATA(name) variables->list[NGINX_VARIABLE_##name].data
 	uint64_t uri = DATA(URI), method = uri - NGINX_METHOD_URI, getter = GETTER(REQUEST_URI);
-	uint64_t cache_control = 0, server = 0, headers_out, status;
-	struct elf_symbol headers;
+	uint64_t cache_control = 0, server = 0, headers_out, status, content_type;
 	int err;
 
 	if (GETTER(URI) != getter || GETTER(QUERY_STRING) != getter ||
@@ -123,9 +181,8 @@ static int from_tables(const struct elf_image *image, const struct nginx_variabl
 		*ret_refusal = "its table of variables has an unknown order";
 		return -ENOTSUP;
 	}
-	err = elf_symbol_find(image, "ngx_http_headers_out", &headers);
-	err = err ?: header_offset(image, headers.address, "Cache-Control", &cache_control);
-	err = err ?: header_offset(image, headers.address, "Server", &server);
+	err = header_offset(image, &headers_out_table, "Cache-Control", &cache_control);
+	err = err ?: header_offset(image, &headers_out_table, "Server", &server);
 	if (err || !GETTER(SENT_HTTP_CACHE_CONTROL)) {
 		*ret_refusal = "its table of response headers was not found";
 		return -ENOTSUP;
@@ -143,18 +200,18 @@ static int from_tables(const struct elf_image *image, const struct nginx_variabl
 		*ret_refusal = "its code does not use what its tables say";
 		return -ENOTSUP;
 	}
-	return fill(headers_out, status, method,
-		    function_touches(image, GETTER(REMOTE_ADDR), NGINX_CONNECTION) &&
-				    function_touches(image, GETTER(REMOTE_ADDR),
-						     NGINX_CONNECTION_ADDR_TEXT) &&
-				    function_touches(image, GETTER(REMOTE_ADDR),
-						     NGINX_CONNECTION_ADDR_TEXT + 8)
-			    ? NGINX_CONNECTION_ADDR_TEXT
-			    : 0,
-		    ret, ret_refusal);
+	err = fill(headers_out, status, method, find_addr_text(image, variables), ret, ret_refusal);
+	if (err)
+		return err;
+	ret->headers_in = (uint16_t)find_headers_in(image, variables, headers_out);
+	content_type = find_content_type(image, variables, headers_out, cache_control);
+	if (content_type < ret->size)
+		ret->content_type = (uint16_t)content_type;
+	return 0;
+}
+
 #undef GETTER
 #undef DATA
-}
 
 /* The one known layout whose offsets the code uses. */
 static int from_known(const uint8_t *code, uint64_t size, struct pt_nginx_layout *ret,

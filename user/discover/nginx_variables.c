@@ -27,6 +27,9 @@ static const char *const names[NGINX_VARIABLES] = {
 	[NGINX_VARIABLE_STATUS] = "status",
 	[NGINX_VARIABLE_REMOTE_ADDR] = "remote_addr",
 	[NGINX_VARIABLE_SENT_HTTP_CACHE_CONTROL] = "sent_http_cache_control",
+	[NGINX_VARIABLE_SENT_HTTP_CONTENT_TYPE] = "sent_http_content_type",
+	[NGINX_VARIABLE_HTTP_HOST] = "http_host",
+	[NGINX_VARIABLE_HTTP_USER_AGENT] = "http_user_agent",
 };
 
 static bool is_entry(const struct elf_image *image, const uint64_t *words, char *ret_name)

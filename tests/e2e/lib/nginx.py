@@ -73,6 +73,7 @@ class Nginx:
         self.port = free_port()
         self.host = f"127.0.0.1:{self.port}"
         self.tls, self.workers = tls, workers
+        self.user = None  # clients that know a registry take it for one
         self.url = f"{'https' if tls else 'http'}://{self.host}"
         self.ca = None
         self.process = None

@@ -15,7 +15,8 @@
 
 static struct nginx_image usual(void)
 {
-	return (struct nginx_image){.headers_out = 520, .status = 632, .method = 944};
+	return (struct nginx_image){
+		.headers_in = 104, .headers_out = 520, .status = 632, .method = 944};
 }
 
 static struct binary inspect(struct nginx_image image)
@@ -95,6 +96,42 @@ static void an_unread_address_means_no_peer(void **state)
 	binary = inspect(image);
 	assert_layout(&binary, 520, 632, 944);
 	assert_int_equal(binary.sites[0].layout.nginx.addr_text, 0);
+}
+
+static void two_variables_tell_where_the_clients_headers_lie(void **state)
+{
+	struct nginx_image image = usual();
+	struct binary binary = inspect(image);
+
+	(void)state;
+	assert_int_equal(binary.sites[0].layout.nginx.headers_in, 104);
+	image.used_host = 104 + 64; /* they don't agree */
+	binary = inspect(image);
+	assert_layout(&binary, 520, 632, 944);
+	assert_int_equal(binary.sites[0].layout.nginx.headers_in, 0);
+	image = usual();
+	image.headers_in = 472; /* reaches into the reply's */
+	binary = inspect(image);
+	assert_int_equal(binary.sites[0].layout.nginx.headers_in, 0);
+	image.headers_in = 8; /* where the connection is */
+	binary = inspect(image);
+	assert_int_equal(binary.sites[0].layout.nginx.headers_in, 0);
+}
+
+static void the_content_type_lies_beside_cache_control_in_either_order(void **state)
+{
+	struct nginx_image image = usual();
+	struct binary binary = inspect(image);
+
+	(void)state;
+	assert_int_equal(binary.sites[0].layout.nginx.content_type, 632 + 160);
+	image.etag_before = true;
+	binary = inspect(image);
+	assert_int_equal(binary.sites[0].layout.nginx.content_type, 632 + 240);
+	image.no_type = true;
+	binary = inspect(image);
+	assert_layout(&binary, 520, 632, 944);
+	assert_int_equal(binary.sites[0].layout.nginx.content_type, 0);
 }
 
 static void without_tables_a_known_layout_that_the_code_uses_is_taken(void **state)
@@ -235,6 +272,8 @@ static void installed_nginx_has_its_layout(void **state)
 		test_skip("nginx is not Debian 12's");
 	assert_layout(&binary, 536, 648, 976);
 	assert_int_equal(binary.sites[0].layout.nginx.addr_text, 120);
+	assert_int_equal(binary.sites[0].layout.nginx.headers_in, 104);
+	assert_int_equal(binary.sites[0].layout.nginx.content_type, 784);
 }
 
 /* The same file with the name of one variable spoiled, and with two. */
@@ -270,6 +309,8 @@ int main(void)
 		cmocka_unit_test(tables_give_the_layout),
 		cmocka_unit_test(before_trailers_the_status_is_nearer),
 		cmocka_unit_test(an_unread_address_means_no_peer),
+		cmocka_unit_test(two_variables_tell_where_the_clients_headers_lie),
+		cmocka_unit_test(the_content_type_lies_beside_cache_control_in_either_order),
 		cmocka_unit_test(without_tables_a_known_layout_that_the_code_uses_is_taken),
 		cmocka_unit_test(an_unknown_layout_is_refused),
 		cmocka_unit_test(tables_that_the_code_does_not_use_are_refused),

@@ -24,18 +24,23 @@
 #define NGINX_IMAGE_DATA 0x4000
 #define NGINX_IMAGE_VARIABLES 0x4100
 #define NGINX_IMAGE_HEADERS 0x4800
+#define NGINX_IMAGE_HEADERS_IN 0x4900
 #define NGINX_IMAGE_RELOCATIONS 0x5000
 #define NGINX_IMAGE_DYNAMIC 0x7000
 
 struct nginx_image {
 	uint8_t bytes[NGINX_IMAGE_BYTES];
 	uint16_t headers_out, status, method;
+	uint16_t headers_in;
+	bool etag_before; /* nginx 1.23 and later: ETag, Cache-Control, Content-Type */
 	bool relocated; /* pointers by RELATIVE relocations, zero in the file */
 	/* what is wrong with it, 0: nothing */
 	uint16_t used_status; /* the code uses this one instead */
 	uint16_t used_line;
 	uint16_t used_version;
 	bool no_peer; /* nothing reads the address where it is looked for */
+	bool no_type; /* nor the content's type */
+	uint16_t used_host; /* what the variable says of it */
 	const char *hook; /* name of the exported function */
 	const char *request_uri; /* text of that variable */
 	const char *version;
@@ -93,6 +98,11 @@ static inline uint64_t nginx_image_code(struct nginx_image *image, uint64_t at, 
 	return at + size + 4;
 }
 
+static inline uint16_t nginx_image_type(const struct nginx_image *image)
+{
+	return (uint16_t)(image->status + (image->etag_before ? 208 + 32 : 208 - 48));
+}
+
 static inline void nginx_image_functions(struct nginx_image *image)
 {
 	uint32_t status = image->used_status ? image->used_status : image->status;
@@ -114,6 +124,10 @@ static inline void nginx_image_functions(struct nginx_image *image)
 	image->bytes[NGINX_IMAGE_GETTERS + 135] = image->no_peer ? 112 : 120;
 	at = nginx_image_code(image, NGINX_IMAGE_GETTERS + 136, "\x48\x8b\x90", 3, 128);
 	image->bytes[at] = 0xc3;
+	at = nginx_image_code(image, NGINX_IMAGE_GETTERS + 192, "\x48\x8b\x87", 3,
+			      nginx_image_type(image) + (image->no_type ? 16u : 0));
+	at = nginx_image_code(image, at, "\x48\x8b\x8f", 3, nginx_image_type(image) + 8u);
+	image->bytes[at] = 0xc3;
 }
 
 static inline void nginx_image_tables(struct nginx_image *image)
@@ -130,11 +144,21 @@ static inline void nginx_image_tables(struct nginx_image *image)
 		{"status", 1, 0},
 		{"remote_addr", 2, 0},
 		{"sent_http_cache_control", 0, image->status + 208u},
+		{"sent_http_content_type", 3, 0},
+		{"http_host", 0, image->used_host ? image->used_host : image->headers_in + 56u},
+		{"http_user_agent", 0, image->headers_in + 96u},
 	};
-	static const struct {
+	const struct {
 		const char *name;
 		unsigned int from_status;
-	} headers[] = {{"Server", 24}, {"Date", 32}, {"Cache-Control", 208}};
+	} headers[] = {{"Server", 24},
+		       {"Date", 32},
+		       {"Cache-Control", 208},
+		       {"ETag", image->etag_before ? 200 : 112}};
+	static const struct {
+		const char *name;
+		unsigned int offset;
+	} headers_in[] = {{"Host", 56}, {"Connection", 64}, {"User-Agent", 96}};
 
 	for (unsigned int i = 0; i < sizeof(variables) / sizeof(*variables); i++) {
 		uint64_t at = NGINX_IMAGE_VARIABLES + i * 56ull;
@@ -153,6 +177,14 @@ static inline void nginx_image_tables(struct nginx_image *image)
 		nginx_image_pointer(image, at + 8, nginx_image_text(image, headers[i].name));
 		nginx_image_put(image, at + 16,
 				image->status - image->headers_out + headers[i].from_status, 8);
+	}
+	for (unsigned int i = 0; i < sizeof(headers_in) / sizeof(*headers_in); i++) {
+		uint64_t at = NGINX_IMAGE_HEADERS_IN + i * 32ull;
+
+		nginx_image_put(image, at, strlen(headers_in[i].name), 8);
+		nginx_image_pointer(image, at + 8, nginx_image_text(image, headers_in[i].name));
+		nginx_image_put(image, at + 16, headers_in[i].offset, 8);
+		nginx_image_pointer(image, at + 24, NGINX_IMAGE_BASE + NGINX_IMAGE_GETTERS);
 	}
 }
 
@@ -209,6 +241,8 @@ static inline void nginx_image_build(struct nginx_image *image)
 	nginx_image_symbol(image, "ngx_http_log_request", NGINX_IMAGE_BASE + 0x1800, 64, false);
 	nginx_image_symbol(image, image->hook ? image->hook : "ngx_http_free_request",
 			   NGINX_IMAGE_BASE + NGINX_IMAGE_HOOK, 256, false);
+	nginx_image_symbol(image, "ngx_http_headers_in", elf_bytes_data(NGINX_IMAGE_HEADERS_IN), 96,
+			   false);
 	nginx_image_symbol(image, "ngx_http_headers_out", elf_bytes_data(NGINX_IMAGE_HEADERS), 72,
 			   true);
 	nginx_image_dynamic(image);
