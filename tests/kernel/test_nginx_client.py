@@ -56,10 +56,3 @@ def test_request_without_headers_is_the_proxys(act):  # noqa: F811
 def test_headers_that_are_not_all_there_are_noted_and_not_believed(act, shape, fault):  # noqa: F811
     assert act(shape, fault) == {"filtered_excluded": 1, "note_client_unread": 1}
     assert rule(act) == "proxy"
-
-
-def test_site_of_an_agent_that_knew_less_learns_the_rest(act):  # noqa: F811
-    act("http1", "in-unknown")
-    assert rule(act) == "proxy"
-    act("http1", "none")
-    assert rule(act) == "forwarded"

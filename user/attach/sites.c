@@ -323,9 +323,6 @@ int sites_attach(struct kernel *kernel, const struct binary *binary, int binary_
 			slot = fill_slot(kernel, binary, &binary->sites[i], (uint32_t)owner,
 					 since_ns);
 		rc = slot < 0 ? slot : 0;
-		/* a slot of an older agent, which may have known less of the same file */
-		if (!rc)
-			kernel->sites[slot].layout = binary->sites[i].layout;
 		if (!rc && off)
 			off_site(kernel, (uint32_t)slot, off, true);
 		if (rc || *kernel->off || kernel->sites[slot].off ||
