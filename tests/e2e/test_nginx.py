@@ -8,15 +8,14 @@ import collections
 import os
 import shutil
 import signal
-import threading
 import time
 
 import pytest
 
 from lib import books, load
 from lib.agent import Agent
-from lib.frontends import (REQUESTS, USER, curl_asks, fill, lines, load_by_wrk, mix, with_password,
-                           wrk)
+from lib.frontends import (REQUESTS, USER, Reloader, curl_asks, fill, lines, load_by_wrk, mix,
+                           protocol, with_password, wrk)
 from lib.images import Image
 from lib.nginx import Nginx, builds, installed
 from lib.proc import CI, until
@@ -38,34 +37,6 @@ location ~ /manifests/ {
 PLAIN = "location / { proxy_force_ranges on; proxy_pass http://registry; }"
 
 
-def protocol(tls, http2):
-    return f"HTTP/{2 if http2 else 1.1}{' over TLS' * tls}"
-
-
-class Reloader:
-    """A thread that makes other workers every two seconds; seen: how often they came."""
-
-    def __init__(self, nginx):
-        self.nginx, self.seen = nginx, 0
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-
-    def _run(self):
-        while not self._done.wait(2):
-            before = set(self.nginx.others())
-            self.nginx.reload()
-            # the old ones may go on for as long as they have requests
-            while not self._done.wait(0.05):
-                if len(set(self.nginx.others()) - before) >= self.nginx.workers:
-                    self.seen += 1
-                    break
-
-    def stop(self):
-        self._done.set()
-        self._thread.join()
-
-
 @pytest.mark.parametrize("tls,http2,cache", [
     pytest.param(False, False, False, id="plain"),
     pytest.param(True, False, True, id="tls-cache"),
@@ -80,7 +51,7 @@ def test_totals_equal_nginx_log_while_it_is_reloaded(keep, database, folder, fig
                        server=CACHE if cache else PLAIN)).start()
     agent = keep(Agent(database.conninfo(), nginx.binary)).start()
     wanted = REQUESTS // 4
-    reloader = Reloader(nginx)
+    reloader = Reloader(nginx, nginx.workers)
     rounds = 0
     while (lines(nginx) < wanted or reloader.seen < 3) and rounds < 40:
         rounds += 1
@@ -90,7 +61,7 @@ def test_totals_equal_nginx_log_while_it_is_reloaded(keep, database, folder, fig
         else:
             load_by_wrk(nginx, asks, folder, rounds)
     reloader.stop()
-    logged, truth = books.check_nginx(database, nginx, agent)
+    logged, truth = books.check_front_end(database, nginx, agent)
     assert len(logged) >= wanted
     assert reloader.seen >= 3, "the workers must have been replaced while requests ran"
     assert {r.proto for r in logged} == {"HTTP/2.0" if http2 else "HTTP/1.1"}
@@ -160,7 +131,7 @@ def test_a_head_and_its_get_through_nginx_are_one_pull(keep, database):
             for one in (load.ask("HEAD", f"/v2/{repository}/manifests/{tag}"),
                         load.ask("GET", f"/v2/{repository}/manifests/{digest}")):
                 load.curl(nginx, [one])
-    logged, truth = books.check_nginx(database, nginx, agent, hints=True)
+    logged, truth = books.check_front_end(database, nginx, agent, hints=True)
     assert truth.hinted == 20
 
 
@@ -204,7 +175,7 @@ def test_other_builds_are_counted_as_exactly(keep, database, figure, name, tls, 
     load.curl(nginx, curl_asks(asks, wanted, 1), parallel=16, http2=http2)
     nginx.reload()
     load.curl(nginx, curl_asks(asks, wanted // 3, 2), parallel=16, http2=http2, check=False)
-    logged, truth = books.check_nginx(database, nginx, agent)
+    logged, truth = books.check_front_end(database, nginx, agent)
     assert len(logged) >= wanted and truth.pulls > wanted / 8
     figure(f"nginx, build {name}", "nginx", protocol(tls, http2), len(logged), "exact")
 
@@ -243,6 +214,6 @@ def test_without_tables_a_known_layout_counts_as_exactly(keep, database, folder,
                        uri="$request")).start()
     agent = keep(Agent(database.conninfo(), nginx.binary)).start()
     load.curl(nginx, curl_asks(asks, 1000, 1), parallel=16)
-    logged, truth = books.check_nginx(database, nginx, agent)
+    logged, truth = books.check_front_end(database, nginx, agent)
     assert len(logged) == 1000 and truth.pulls > 100
     figure("nginx, layout of a table", "nginx", protocol(False, False), len(logged), "exact")

@@ -13,6 +13,7 @@ from lib.agent import Agent
 from lib.images import ACCEPT, Image
 from lib.nginx import Nginx, installed
 from lib.proc import CI
+from lib.raw import raw, streams
 from lib.registry import Registry
 from lib.truth import SentTruth
 
@@ -60,18 +61,6 @@ def all_sorts(headers):
         MADE, "".join(f"add_header X-Filler-{n} {n};" for n in range(headers)), MADE)
 
 
-def raw(nginx, data, wait=0.5):
-    """Sends bytes as they are, reads for a while and leaves."""
-    with socket.create_connection(("127.0.0.1", nginx.port), timeout=5) as connection:
-        connection.sendall(data)
-        connection.settimeout(wait)
-        try:
-            while connection.recv(65536):
-                pass
-        except OSError:
-            pass
-
-
 def test_what_the_client_asked_for_is_counted_once(keep, database):
     """Sub-requests, internal redirects, mirrors, error pages, rewrites: one count, its own URI."""
     registry = keep(Registry()).start()
@@ -84,7 +73,7 @@ def test_what_the_client_asked_for_is_counted_once(keep, database):
              "/v2/moved/a/manifests/t", "/v2/denied/a/manifests/t", "/v2/many/a/manifests/t"]
     asks = [load.ask(method, path) for path in paths for method in ("GET", "HEAD")] * 5
     load.curl(nginx, asks, parallel=4)
-    logged, truth = books.check_nginx(database, nginx, agent)
+    logged, truth = books.check_front_end(database, nginx, agent)
     assert len(logged) == len(asks)
     assert truth.tags["moved/a", "t"].pulls == 5 and truth.tags["excused/a", "absent"].pulls == 5
     assert truth.manifests["many/a", MADE].pulls == 5
@@ -165,45 +154,15 @@ def test_malformed_and_enormous_heads_switch_nothing_off(keep, database, figure)
     figure("nginx, malformed heads", "nginx", "HTTP/1.1", len(logged), "exact")
 
 
-def frame(kind, flags, stream, payload=b""):
-    return (len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") +
-            payload)
-
-
-def header_block(path):
-    """Literal fields without an index: HPACK that needs no table."""
-    fields = [(b":method", b"GET"), (b":scheme", b"http"), (b":path", path.encode()),
-              (b":authority", b"a"), (b"accept", ACCEPT.encode())]
-    return b"".join(b"\0" + length(name) + name + length(value) + value
-                    for name, value in fields)
-
-
-def length(text):
-    """An HPACK integer with a prefix of seven bits."""
-    if len(text) < 127:
-        return bytes([len(text)])
-    rest, out = len(text) - 127, b"\x7f"
-    while rest > 127:
-        out += bytes([rest % 128 + 128])
-        rest //= 128
-    return out + bytes([rest])
-
-
 def test_streams_that_are_reset_at_once_are_as_in_the_log(keep, database, figure):
     """HTTP/2 rapid reset: a hit is a request that nginx logged, no more and no less."""
     registry = keep(Registry()).start()
     registry.push(Image("one"), "a", "t")
     nginx = keep(Nginx(registry.port, http2=True)).start()
     agent = keep(Agent(database.conninfo(), nginx.binary)).start()
-    block = header_block("/v2/a/manifests/t")
     for kept in range(20):  # of each connection's streams the first ones are left alone
-        data = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0)
-        for stream in range(1, 200, 2):
-            data += frame(1, 5, stream, block)
-            if stream > 2 * kept:
-                data += frame(3, 0, stream, (8).to_bytes(4, "big"))
-        raw(nginx, data, 0.3)
-    logged, truth = books.check_nginx(database, nginx, agent)
+        raw(nginx, streams("/v2/a/manifests/t", 100, kept), 0.3)
+    logged, truth = books.check_front_end(database, nginx, agent)
     statuses = collections.Counter(r.status for r in logged)
     assert statuses[200] > 50 and statuses[499] > 50, statuses
     figure("nginx, streams reset at once", "nginx", "HTTP/2", len(logged), "exact")

@@ -30,11 +30,11 @@ def check_windows(postgres):
     assert postgres.rows("select * from pulltap.rejects") == []
 
 
-def check_nginx(database, nginx, agent, since=0, hints=False):
-    """Everything that nginx logged is in the books, to the unit."""
-    nginx.settle()
+def check_front_end(database, server, agent, since=0, hints=False):
+    """Everything that the server logged is in the books, to the unit."""
+    server.settle()
     agent.stop()
-    logged = nginx.requests(since)
+    logged = server.requests(since)
     truth = SentTruth(hints).feed(logged)
     check(database, truth, hits=len(logged))
     return logged, truth

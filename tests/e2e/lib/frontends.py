@@ -164,3 +164,34 @@ def load_by_wrk(server, asks, folder, seed, seconds=4):
     load.curl(server, curl_asks(heads, REQUESTS // 12, seed), parallel=8)
     client.wait(60)
     client.stop()
+
+
+def protocol(tls, http2):
+    return f"HTTP/{2 if http2 else 1.1}{' over TLS' * tls}"
+
+
+class Reloader:
+    """
+    A thread that makes a server with others() (its processes) and reload() have other ones every two
+    seconds, workers of them; seen: how often they came.
+    """
+
+    def __init__(self, server, workers):
+        self.server, self.workers, self.seen = server, workers, 0
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self):
+        while not self._done.wait(2):
+            before = set(self.server.others())
+            self.server.reload()
+            # the old ones may go on for as long as they have requests
+            while not self._done.wait(0.05):
+                if len(set(self.server.others()) - before) >= self.workers:
+                    self.seen += 1
+                    break
+
+    def stop(self):
+        self._done.set()
+        self._thread.join()
