@@ -311,6 +311,7 @@ enum pt_hook {
 	PT_HOOK_TLS_READ_DONE = 6, /* the call of that thread ends, with its result in eax */
 	PT_HOOK_TLS_WRITE = 7, /* a call begins: SSL *, buffer, length */
 	PT_HOOK_TLS_FREE = 8, /* SSL_free(SSL *) */
+	PT_APACHE_HOOK_LOG = 9, /* ap_run_log_transaction */
 } PT_BYTE;
 
 /*
@@ -350,7 +351,7 @@ struct pt_tls_layout {
 /* A device's number as the kernel keeps it; stat()'s is another. */
 #define PT_KERNEL_DEVICE(major, minor) ((__u64)(major) << 20 | (minor))
 
-/* Of a site, by its hook; Go's needs none. */
+/* Of a site, by its hook; Go's and apache's need none. */
 union pt_layout {
 	struct pt_nginx_layout nginx;
 	struct pt_tls_layout tls;
@@ -400,6 +401,7 @@ enum pt_entry {
 	PT_ENTRY_TLS_READ_DONE = 4,
 	PT_ENTRY_TLS_WRITE = 5,
 	PT_ENTRY_TLS_FREE = 6,
+	PT_ENTRY_APACHE = 7,
 	PT_ENTRY_COUNT,
 };
 #define PT_ENTRIES 16 /* room for those to come: the map outlives this build */

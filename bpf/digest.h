@@ -10,6 +10,16 @@
 
 enum digest_result { DIGEST_FOUND, DIGEST_ABSENT, DIGEST_UNREAD, DIGEST_MALFORMED };
 
+/* Is this Docker-Content-Digest, in whatever case the registry wrote it? 21 bytes, then zeroes. */
+static __always_inline bool is_digest_name(const __u64 text[3])
+{
+	const __u64 lower = 0x2020202020202020ull;
+
+	return (text[0] | lower) == 0x632d72656b636f64ull /* "docker-c" */ &&
+	       (text[1] | lower) == 0x642d746e65746e6full /* "ontent-d" */ &&
+	       (text[2] | (lower >> 24)) == 0x7473656769ull; /* "igest" */
+}
+
 static __always_inline void clear_digest(struct scratch *s)
 {
 	s->digest_length = 0;

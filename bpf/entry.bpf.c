@@ -80,3 +80,9 @@ int entry_tls_free(struct pt_regs *ctx)
 {
 	return enter(ctx, PT_ENTRY_TLS_FREE);
 }
+
+SEC("uprobe")
+int entry_apache(struct pt_regs *ctx)
+{
+	return enter(ctx, PT_ENTRY_APACHE);
+}

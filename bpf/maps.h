@@ -10,6 +10,7 @@
 #define PULLTAP_MAPS_H
 
 #include "address.h"
+#include "apache_layout.h"
 #include "events.h"
 #include "forwarded.h"
 #include "nginx_layout.h"
@@ -210,6 +211,9 @@ struct scratch {
 		struct {
 			__u64 words[NGINX_REQUEST_BYTES / 8];
 		} nginx;
+		struct {
+			__u64 words[APACHE_WORDS];
+		} apache;
 	};
 	struct pt_scan scan;
 	struct pt_decode decode;

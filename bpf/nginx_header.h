@@ -8,17 +8,11 @@
 
 #include "digest.h"
 
-/* Is this key Docker-Content-Digest, in whatever case the upstream wrote it? */
 static __always_inline bool names_digest(__u64 key, __u64 length)
 {
-	const __u64 lower = 0x2020202020202020ull;
 	__u64 text[3] = {};
 
-	if (length != 21 || bpf_probe_read_user(text, 21, (void *)key))
-		return false;
-	return (text[0] | lower) == 0x632d72656b636f64ull /* "docker-c" */ &&
-	       (text[1] | lower) == 0x642d746e65746e6full /* "ontent-d" */ &&
-	       (text[2] | (lower >> 24)) == 0x7473656769ull; /* "igest" */
+	return length == 21 && !bpf_probe_read_user(text, 21, (void *)key) && is_digest_name(text);
 }
 
 /*

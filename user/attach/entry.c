@@ -19,6 +19,7 @@ static const char *const program_names[PT_ENTRY_COUNT] = {
 	[PT_ENTRY_TLS_READ_DONE] = "tls_read_done",
 	[PT_ENTRY_TLS_WRITE] = "tls_write",
 	[PT_ENTRY_TLS_FREE] = "tls_free",
+	[PT_ENTRY_APACHE] = "apache",
 };
 
 static void pin_path(char ret[PATH_MAX], const char *path, const char *name)
@@ -83,6 +84,7 @@ int entry_make(const char *path)
 		[PT_ENTRY_TLS_READ_DONE] = skel->progs.entry_tls_read_done,
 		[PT_ENTRY_TLS_WRITE] = skel->progs.entry_tls_write,
 		[PT_ENTRY_TLS_FREE] = skel->progs.entry_tls_free,
+		[PT_ENTRY_APACHE] = skel->progs.entry_apache,
 	};
 
 	rc = reuse(skel->maps.entry, path, "programs", &anew);

@@ -303,7 +303,8 @@ int follow_process(struct follow *follow, pid_t pid)
 		if (follow->targets_count && !process_read(follow->proc, pid, &process) &&
 		    named(follow, &process) && complain(follow, process.file.inode))
 			log_warn("target can't be observed",
-				 "pid=%d reason=\"neither a Go HTTP server nor nginx, see pulltap "
+				 "pid=%d reason=\"no Go HTTP server, nginx or apache, see "
+				 "pulltap "
 				 "doctor\"",
 				 pid);
 		return 0;

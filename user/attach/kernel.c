@@ -24,6 +24,7 @@ static const struct {
 	[KERNEL_TLS_READ_DONE] = {"tls_read_done", PT_ENTRY_TLS_READ_DONE},
 	[KERNEL_TLS_WRITE] = {"tls_write", PT_ENTRY_TLS_WRITE},
 	[KERNEL_TLS_FREE] = {"tls_free", PT_ENTRY_TLS_FREE},
+	[KERNEL_APACHE] = {"apache_request", PT_ENTRY_APACHE},
 	[KERNEL_EXEC_WATCH] = {"exec_watch", PT_ENTRY_COUNT},
 };
 

@@ -50,10 +50,11 @@ static const struct pin maps[] = {
 	}
 
 static const struct pin programs[] = {
-	PROGRAM(go_http1, KERNEL_GO_HTTP1),	      PROGRAM(go_http2, KERNEL_GO_HTTP2),
-	PROGRAM(nginx_request, KERNEL_NGINX),	      PROGRAM(tls_read, KERNEL_TLS_READ),
-	PROGRAM(tls_read_done, KERNEL_TLS_READ_DONE), PROGRAM(tls_write, KERNEL_TLS_WRITE),
-	PROGRAM(tls_free, KERNEL_TLS_FREE),	      PROGRAM(exec_watch, KERNEL_EXEC_WATCH),
+	PROGRAM(go_http1, KERNEL_GO_HTTP1),	PROGRAM(go_http2, KERNEL_GO_HTTP2),
+	PROGRAM(nginx_request, KERNEL_NGINX),	PROGRAM(apache_request, KERNEL_APACHE),
+	PROGRAM(tls_read, KERNEL_TLS_READ),	PROGRAM(tls_read_done, KERNEL_TLS_READ_DONE),
+	PROGRAM(tls_write, KERNEL_TLS_WRITE),	PROGRAM(tls_free, KERNEL_TLS_FREE),
+	PROGRAM(exec_watch, KERNEL_EXEC_WATCH),
 };
 _Static_assert(sizeof(programs) / sizeof(*programs) == KERNEL_PROGRAMS, "each program is pinned");
 

@@ -73,6 +73,8 @@ static enum pt_entry entry_of(const struct pt_site *site)
 		return PT_ENTRY_TLS_WRITE;
 	case PT_HOOK_TLS_FREE:
 		return PT_ENTRY_TLS_FREE;
+	case PT_APACHE_HOOK_LOG:
+		return PT_ENTRY_APACHE;
 	default:
 		return PT_ENTRY_HTTP2;
 	}

@@ -15,6 +15,7 @@
 /* One per way in. A binary is of one kind. */
 static int (*const kinds[])(const struct elf_image *image, struct binary *ret) = {
 	go_binary_inspect,
+	apache_binary_inspect,
 	nginx_binary_inspect,
 };
 

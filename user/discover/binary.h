@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What a binary is and where it can be probed: reads an ELF file, stripped or not, recognises what
- * made it (Go's net/http, nginx), finds where it finishes a reply and picks there the instruction
- * that the kernel emulates. Pure: reads the file through a descriptor, includes no libbpf, runs in
- * unit tests without root. A new way in is a file beside go_binary.c and nginx_binary.c.
+ * made it (Go's net/http, nginx, apache), finds where it finishes a reply and picks there the
+ * instruction that the kernel emulates. Pure: reads the file through a descriptor, includes no
+ * libbpf, runs in unit tests without root. A new way in is a file beside go_binary.c,
+ * nginx_binary.c, apache_binary.c.
  */
 #ifndef PULLTAP_DISCOVER_BINARY_H
 #define PULLTAP_DISCOVER_BINARY_H

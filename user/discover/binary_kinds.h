@@ -10,6 +10,7 @@
 #include "discover/elf_image.h"
 
 must_check int go_binary_inspect(const struct elf_image *image, struct binary *ret);
+must_check int apache_binary_inspect(const struct elf_image *image, struct binary *ret);
 must_check int nginx_binary_inspect(const struct elf_image *image, struct binary *ret);
 
 /* Adds one reason why something of it can't be probed. */

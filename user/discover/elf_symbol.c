@@ -58,7 +58,7 @@ static int match(const struct elf_image *image, uint32_t index, const char *name
 }
 
 /* The table that the dynamic linker itself uses; it needs no section headers. */
-static int find_exported(const struct elf_image *image, const char *name, struct elf_symbol *ret)
+int elf_symbol_exported(const struct elf_image *image, const char *name, struct elf_symbol *ret)
 {
 	uint32_t header[4], hash = gnu_hash(name),
 			    index = 0; /* buckets, first, bloom words, shift */
@@ -129,7 +129,7 @@ static int find_kept(const struct elf_image *image, const char *name, struct elf
 
 int elf_symbol_find(const struct elf_image *image, const char *name, struct elf_symbol *ret)
 {
-	int err = find_exported(image, name, ret);
+	int err = elf_symbol_exported(image, name, ret);
 
 	return err == -ENOENT || err == -ENODATA ? find_kept(image, name, ret) : err;
 }

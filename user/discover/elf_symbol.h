@@ -20,4 +20,8 @@ struct elf_symbol {
 must_check int elf_symbol_find(const struct elf_image *image, const char *name,
 			       struct elf_symbol *ret);
 
+/* The same for an exported one alone, which takes a few reads however large the file is. */
+must_check int elf_symbol_exported(const struct elf_image *image, const char *name,
+				   struct elf_symbol *ret);
+
 #endif

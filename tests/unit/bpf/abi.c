@@ -98,6 +98,7 @@ static void stored_numbers_never_change(void **state)
 	assert_int_equal(PT_ENTRY_NGINX, 2);
 	assert_int_equal(PT_ENTRY_TLS_READ, 3);
 	assert_int_equal(PT_ENTRY_TLS_FREE, 6);
+	assert_int_equal(PT_ENTRY_APACHE, 7);
 }
 
 int main(void)

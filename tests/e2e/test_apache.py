@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: MIT
+"""
+apache httpd in front of a real docker-registry, watched by its own probe: each total of each tag and
+manifest equals apache's access log, whatever it is asked in whichever way, restarted gracefully
+under load. A build whose layout is not known is refused.
+"""
+import collections
+import struct
+
+import pytest
+
+from lib import books, load
+from lib.agent import Agent
+from lib.apache import Apache, installed
+from lib.frontends import (REQUESTS, USER, Reloader, curl_asks, fill, lines, load_by_wrk, mix,
+                           protocol, with_password)
+from lib.images import Image
+from lib.proc import CI
+from lib.registry import Registry
+
+pytestmark = [pytest.mark.needs_pulltap,
+              pytest.mark.skipif(not installed() and not CI, reason="apache2 is not installed")]
+
+CACHE = """
+CacheRoot @folder@
+CacheEnable disk /
+CacheQuickHandler %s
+CacheDefaultExpire 2
+CacheMinExpire 2
+CacheStoreExpired On
+CacheIgnoreCacheControl On
+ProxyPass / @upstream@/ nocanon
+"""
+PLAIN = "ProxyPass / @upstream@/ nocanon"
+
+
+@pytest.mark.parametrize("tls,http2,mpm,cache", [
+    pytest.param(False, False, "prefork", None, id="prefork"),
+    pytest.param(True, False, "event", "On", id="tls-cache"),
+    pytest.param(True, True, "event", "Off", id="http2-cache"),
+])
+def test_totals_equal_apaches_log_while_it_is_restarted(keep, database, folder, figure, tls, http2,
+                                                        mpm, cache):
+    """Gracefully: other children come while the old ones answer what they have."""
+    registry = keep(Registry(user=USER)).start()
+    asks = with_password(mix(fill(registry)))
+    apache = keep(Apache(registry.port, tls, http2, mpm,
+                         modules=("cache", "cache_disk") if cache else (),
+                         server=CACHE % cache if cache else PLAIN)).start()
+    agent = keep(Agent(database.conninfo(), apache.binary)).start()
+    wanted, restarts = REQUESTS // 8, REQUESTS // 8000
+    reloader = Reloader(apache, 1)
+    rounds = 0
+    while (lines(apache) < wanted or reloader.seen < restarts) and rounds < 40:
+        rounds += 1
+        if http2:
+            # a restart closes the connection under some
+            load.curl(apache, curl_asks(asks, max(500, wanted // 3), rounds), parallel=32,
+                      http2=True, check=False)
+        else:
+            load_by_wrk(apache, asks, folder, rounds, seconds=2)
+    reloader.stop()
+    logged, truth = books.check_front_end(database, apache, agent)
+    assert len(logged) >= wanted
+    assert reloader.seen >= restarts, "the children must have been replaced while requests ran"
+    assert {r.proto for r in logged if r.uri} == {"HTTP/2.0" if http2 else "HTTP/1.1"}
+    statuses = collections.Counter((r.method, r.status) for r in logged)
+    for one in (("GET", 200), ("HEAD", 200), ("GET", 304), ("GET", 206), ("GET", 401),
+                ("GET", 404), ("HEAD", 404)):
+        assert statuses[one], (one, statuses)
+    assert truth.pulls > wanted / 5 and truth.checks > wanted / 10
+    figure(f"apache, {mpm}, {reloader.seen} restarts{', cache' * bool(cache)}", "apache",
+           protocol(tls, http2), len(logged), "exact")
+
+
+def test_a_head_and_its_get_through_apache_are_one_pull(keep, database):
+    """The peer is apache's client, not apache."""
+    registry = keep(Registry()).start()
+    names = {("a", "t"): registry.push(Image("one"), "a", "t"),
+             ("b", "u"): registry.push(Image("two"), "b", "u")}
+    apache = keep(Apache(registry.port)).start()
+    agent = keep(Agent(database.conninfo(), apache.binary, hint=60)).start()
+    for _ in range(10):
+        for (repository, tag), digest in names.items():
+            for one in (load.ask("HEAD", f"/v2/{repository}/manifests/{tag}"),
+                        load.ask("GET", f"/v2/{repository}/manifests/{digest}")):
+                load.curl(apache, [one])
+    _, truth = books.check_front_end(database, apache, agent, hints=True)
+    assert truth.hinted == 20
+
+
+def test_an_apache_that_nobody_named_is_left_alone(keep, database):
+    """It fronts a registry that is counted itself: each pull once."""
+    registry = keep(Registry()).start()
+    digest = registry.push(Image("one"), "a", "t")
+    apache = keep(Apache(registry.port)).start()
+    since = registry.mark()
+    agent = keep(Agent(database.conninfo(), registry.binary)).start()
+    load.curl(apache, [load.ask("GET", "/v2/a/manifests/t")] * 20)
+    registry.settle()
+    agent.stop()
+    assert [event["registry"] for event in agent.events("target attached")] == ["test"]
+    assert len(registry.requests(since)) == 20
+    rows = database.tags("test")
+    assert [(row["digest"], row["pulls"]) for row in rows] == [(digest, 20)]
+
+
+def test_a_layout_that_is_not_known_is_refused(keep, database, folder):
+    """A build that does not tell which module magic number it has: not a single wrong count."""
+    with open(installed(), "rb") as file:
+        content = file.read()
+    cookie = struct.pack("<Q", 0x41503234)  # apache looks at those alone that it loads
+    assert content.count(cookie) > 3
+    binary = folder.write("other", content.replace(cookie, bytes(8)))
+    apache = keep(Apache(1, binary=binary, server="Redirect 404 /")).start()
+    agent = keep(Agent(database.conninfo(), apache.binary)).start()
+    load.curl(apache, [load.ask("GET", "/v2/a/manifests/t")] * 20)
+    agent.stop()
+    event, = agent.events("target can't be observed")
+    assert "tells no module magic number" in event["reason"]
+    assert database.tags("test") == []
+    assert database.value("select coalesce(sum(seen), 0) as sum from pulltap.windows") == 0
