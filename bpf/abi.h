@@ -128,7 +128,7 @@ _Static_assert(sizeof(struct pt_count) == 8, "one word per key and CPU");
 	X(filtered_status_5xx, FILTERED, "registry failed")                                        \
 	X(filtered_name_too_long, FILTERED, "repository, tag or path longer than any valid one")   \
 	X(filtered_name_nul, FILTERED, "name holds a NUL byte, no registry has such names")        \
-	X(filtered_target_off, FILTERED, "target switched off after a failed canary")              \
+	X(filtered_target_off, FILTERED, "target was switched off a moment before")                \
 	X(lost_map_full, LOST, "no room for a new key")                                            \
 	X(lost_no_memory, LOST, "kernel had no memory for a new key")                              \
 	X(lost_busy, LOST, "map bucket was locked by this CPU")                                    \
@@ -364,6 +364,7 @@ enum pt_site_off {
 	PT_SITE_OFF_GUARD = 2, /* its probes cost more than their budget */
 	PT_SITE_OFF_FLAG = 4, /* the database's flag of this registry */
 	PT_SITE_OFF_LATE = 8, /* in off_was only: a process ran before its first probe */
+	PT_SITE_OFF_ELSEWHERE = 16, /* its pulls are counted at another place: no gap */
 };
 
 /* One probed instruction. The probe's cookie is its index and, from bit 32 on, its attach. */

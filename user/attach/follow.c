@@ -8,7 +8,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "attach/count_at.h"
 #include "attach/replaced.h"
+#include "attach/runners.h"
 #include "attach/sites.h"
 #include "base/log.h"
 #include "discover/catalog.h"
@@ -17,8 +19,6 @@
 
 /* How long a probed file may be run by nobody before its probes (and the inode they hold) go. */
 #define UNUSED_S 600
-/* Processes of probed files that are remembered; more share nothing but a less exact guard. */
-#define RUNNERS 512
 /* Unusable binaries that are remembered, so that each is named once and not at every scan. */
 #define COMPLAINTS 32
 #define NS_PER_S 1000000000ull
@@ -38,12 +38,9 @@ struct follow {
 	unsigned int complaints;
 	bool *matched; /* by target: a process was seen */
 	uint64_t scanned_ns; /* when all processes had been looked at for the first time */
-	struct runner {
-		uint64_t device, inode;
-		pid_t pid;
-	} runners[RUNNERS];
-	unsigned int runners_next; /* the oldest makes room */
-	time_t last_run[PT_SITES]; /* when a process of that site's file was last seen */
+	struct runners runners;
+	struct count_at count_at;
+	bool again; /* a scan is due: sites may be probed again */
 };
 
 static uint64_t now_ns(void)
@@ -52,11 +49,6 @@ static uint64_t now_ns(void)
 
 	clock_gettime(CLOCK_BOOTTIME, &ts);
 	return (uint64_t)ts.tv_sec * NS_PER_S + (uint64_t)ts.tv_nsec;
-}
-
-static time_t now_s(void)
-{
-	return (time_t)(now_ns() / NS_PER_S);
 }
 
 void follow_free(struct follow **follow)
@@ -73,6 +65,43 @@ void follow_free(struct follow **follow)
 	free(f->matched);
 	free(f);
 	*follow = NULL;
+}
+
+static int parse_targets(struct follow *follow, const struct follow_options *options)
+{
+	char message[256];
+
+	for (unsigned int i = 0; i < options->targets_count; i++) {
+		if (!target_parse(options->targets[i], &follow->targets[i], message,
+				  sizeof(message)))
+			continue;
+		fprintf(stderr, "pulltap: --target %s: %s\n", options->targets[i], message);
+		return -EINVAL;
+	}
+	return 0;
+}
+
+static int parse_count_at(struct follow *follow, const struct follow_options *options)
+{
+	_cleanup_free_ const char **names = calloc(follow->targets_count + 1, sizeof(*names));
+	unsigned int count = follow->targets_count;
+	enum count_where where;
+	char message[256];
+
+	if (!names)
+		return -ENOMEM;
+	for (unsigned int i = 0; i < count; i++)
+		names[i] = follow->targets[i].name;
+	if (follow->registry)
+		names[count++] = follow->registry;
+	if (count_at_parse(options->count_at, options->count_at_count, names, count, &where,
+			   message, sizeof(message))) {
+		fprintf(stderr, "pulltap: --count-at: %s\n", message);
+		return -EINVAL;
+	}
+	count_at_init(&follow->count_at, follow->kernel, where, options->count_at,
+		      options->count_at_count);
+	return 0;
 }
 
 int follow_new(struct follow **ret, struct kernel *kernel, const struct follow_options *options)
@@ -95,22 +124,13 @@ int follow_new(struct follow **ret, struct kernel *kernel, const struct follow_o
 	follow->matched = calloc(options->targets_count + 1, sizeof(*follow->matched));
 	if (!follow->targets || !follow->matched)
 		return -ENOMEM;
-	for (unsigned int i = 0; i < options->targets_count; i++) {
-		char message[256];
-
-		if (!target_parse(options->targets[i], &follow->targets[i], message,
-				  sizeof(message)))
-			continue;
-		fprintf(stderr, "pulltap: --target %s: %s\n", options->targets[i], message);
-		return -EINVAL;
-	}
-	rc = catalog_new(&follow->catalog);
+	rc = parse_targets(follow, options);
+	rc = rc ?: parse_count_at(follow, options);
+	rc = rc ?: catalog_new(&follow->catalog);
 	rc = rc ?: replaced_new(&follow->replaced);
 	rc = rc ?: process_open_proc("/proc", &follow->proc);
 	if (rc)
 		return rc;
-	for (int i = 0; i < PT_SITES; i++)
-		follow->last_run[i] = now_s();
 	*ret = TAKE_PTR(follow);
 	return 0;
 }
@@ -122,29 +142,34 @@ static const char *base_name(const char *path)
 	return slash ? slash + 1 : path;
 }
 
-/* The name that the operator gave this process, or NULL. */
-static const char *named(struct follow *follow, const struct process *process)
+/* The name that the operator gave this process, and which --target it was, or NULL. */
+static const char *named(struct follow *follow, const struct process *process, uint8_t *ret_order)
 {
 	for (unsigned int i = 0; i < follow->targets_count; i++) {
 		if (!target_matches(&follow->targets[i], process))
 			continue;
 		follow->matched[i] = true;
+		*ret_order = (uint8_t)i;
 		return follow->targets[i].name;
 	}
 	return NULL;
 }
 
-/* The registry's name that a process counts for; NULL when it is none of ours. */
-static const char *registry_of(struct follow *follow, const struct process *process,
-			       const struct binary *binary)
-{
-	const char *name = named(follow, process);
+/* What a process counts for. */
+struct owner {
+	const char *registry;
+	uint8_t order; /* of the --target that names it */
+};
 
-	if (name)
-		return name;
-	if (!follow->discover || !binary->registry_kind[0])
-		return NULL;
-	return follow->registry ? follow->registry : base_name(process->exe);
+/* False when it is none of ours. */
+static bool owner_of(struct follow *follow, const struct process *process,
+		     const struct binary *binary, struct owner *ret)
+{
+	ret->order = COUNT_UNNAMED;
+	ret->registry = named(follow, process, &ret->order);
+	if (!ret->registry && follow->discover && binary->registry_kind[0])
+		ret->registry = follow->registry ?: base_name(process->exe);
+	return ret->registry;
 }
 
 /* True the first time for an inode. */
@@ -157,46 +182,60 @@ static bool complain(struct follow *follow, uint64_t inode)
 	return true;
 }
 
-static void remember(struct follow *follow, pid_t pid, const struct binary *binary)
-{
-	struct runner *runner = NULL;
-
-	for (unsigned int i = 0; !runner && i < RUNNERS; i++)
-		if (follow->runners[i].pid == pid)
-			runner = &follow->runners[i];
-	if (!runner)
-		runner = &follow->runners[follow->runners_next++ % RUNNERS];
-	*runner = (struct runner){.device = binary->device, .inode = binary->inode, .pid = pid};
-}
-
 unsigned int follow_runners(const struct follow *follow, uint64_t device, uint64_t inode,
 			    pid_t *pids, unsigned int max)
 {
-	unsigned int count = 0;
-
-	for (unsigned int i = 0; count < max && i < RUNNERS; i++)
-		if (follow->runners[i].pid && follow->runners[i].device == device &&
-		    follow->runners[i].inode == inode)
-			pids[count++] = follow->runners[i].pid;
-	return count;
+	return runners_of(&follow->runners, device, inode, pids, max);
 }
 
-static void mark_run(struct follow *follow, pid_t pid, const struct binary *binary)
+/* pid 0: nobody runs it yet */
+static void mark_run(struct follow *follow, pid_t pid, const struct binary *binary, uint8_t order)
 {
-	struct pt_site site;
+	if (pid)
+		runners_add(&follow->runners, pid, binary);
+	count_at_seen(&follow->count_at, binary, order);
+}
 
-	if (pid) /* else nobody runs it yet */
-		remember(follow, pid, binary);
-	for (uint32_t i = 0; i < PT_SITES; i++)
-		if (sites_read(follow->kernel, i, &site) && site.device == binary->device &&
-		    site.inode == binary->inode)
-			follow->last_run[i] = now_s();
+/*
+ * What a binary that is about to count has to be off for (enum pt_site_off); others that have to
+ * stop for it have stopped.
+ */
+static int make_room(struct follow *follow, const struct binary *binary, const struct owner *owner,
+		     uint8_t *ret_off)
+{
+	bool flagged = follow->is_off(follow->context, owner->registry);
+	uint8_t elsewhere = 0;
+	int rc = 0;
+
+	if (binary->sites_count && !*follow->kernel->off)
+		rc = count_at_admit(&follow->count_at, binary, owner->registry, owner->order,
+				    !flagged, &elsewhere);
+	follow->again |= rc > 0;
+	*ret_off = elsewhere | (flagged ? PT_SITE_OFF_FLAG : 0);
+	return rc < 0 ? rc : 0;
+}
+
+static void say_left_alone(const struct process *process, const struct binary *binary,
+			   const struct owner *owner, uint8_t off)
+{
+	char exe[512];
+
+	log_quote(exe, sizeof(exe), process->exe);
+	if (off & PT_SITE_OFF_FLAG)
+		log_info("target is left alone, its registry is switched off",
+			 "registry=%s exe=%s pid=%d", owner->registry, exe, process->pid);
+	else if (off)
+		log_info("target does not count: its pulls are counted elsewhere on this node",
+			 "registry=%s exe=%s pid=%d place=\"%s\" choose=--count-at",
+			 owner->registry, exe, process->pid,
+			 count_at_place_name(
+				 count_at_place(binary->sites[0].hook, binary->registry_kind)));
 }
 
 /*
  * Since when a process may have answered without a probe, for one that came while the agent was
- * here already: what ran before is not missed by anybody, its registry is observed from now on. Time
- * switched off is recorded as such.
+ * here already: what ran before is not missed by anybody, its registry is observed from now on.
+ * Time switched off is recorded as such.
  */
 static uint64_t unprobed_since(const struct follow *follow, pid_t pid)
 {
@@ -211,9 +250,10 @@ static uint64_t unprobed_since(const struct follow *follow, pid_t pid)
 
 /* fd: of the binary. process->pid is 0 for a file that nobody runs yet. */
 static int attach_file(struct follow *follow, const struct process *process,
-		       const struct binary *binary, int fd, const char *registry)
+		       const struct binary *binary, int fd, const struct owner *owner, uint8_t off)
 {
-	uint64_t since_ns = unprobed_since(follow, process->pid);
+	/* what counts elsewhere is missed by nobody */
+	uint64_t since_ns = off & PT_SITE_OFF_ELSEWHERE ? 0 : unprobed_since(follow, process->pid);
 	char exe[512], refusal[400];
 	int rc;
 
@@ -221,41 +261,38 @@ static int attach_file(struct follow *follow, const struct process *process,
 	if (!binary->sites_count) {
 		if (complain(follow, binary->inode))
 			log_warn("target can't be observed", "registry=%s exe=%s pid=%d reason=%s",
-				 registry, exe, process->pid,
+				 owner->registry, exe, process->pid,
 				 log_quote(refusal, sizeof(refusal), binary->refusal));
 		return 0;
 	}
-	rc = sites_attach(follow->kernel, binary, fd, registry,
-			  follow->is_off(follow->context, registry) ? PT_SITE_OFF_FLAG : 0,
-			  since_ns);
+	rc = sites_attach(follow->kernel, binary, fd, owner->registry, off, since_ns);
 	if (rc < 0) {
 		if (complain(follow, binary->inode))
 			log_error("attaching failed", "registry=%s exe=%s pid=%d error=\"%s\"",
-				  registry, exe, process->pid, strerror(-rc));
+				  owner->registry, exe, process->pid, strerror(-rc));
 		return 0;
 	}
+	mark_run(follow, process->pid, binary, owner->order);
 	if (!rc) {
-		log_info("target is left alone, its registry is switched off",
-			 "registry=%s exe=%s pid=%d", registry, exe, process->pid);
+		say_left_alone(process, binary, owner, off);
 		return 0;
 	}
-	mark_run(follow, process->pid, binary);
 	log_info("target attached", "registry=%s exe=%s pid=%d kind=%s version=%s sites=%d",
-		 registry, exe, process->pid,
+		 owner->registry, exe, process->pid,
 		 binary->registry_kind[0] ? binary->registry_kind : "named",
 		 binary->version[0] ? binary->version : "unknown", rc);
 	return 1;
 }
 
 static int attach_process(struct follow *follow, const struct process *process,
-			  const struct binary *binary, const char *registry)
+			  const struct binary *binary, const struct owner *owner, uint8_t off)
 {
 	_cleanup_close_ int fd = -1;
 	int rc = process_open_binary(follow->proc, process->pid, &fd);
 
 	if (rc)
 		return rc == -ENOENT || rc == -ESRCH ? 0 : rc;
-	return attach_file(follow, process, binary, fd, registry);
+	return attach_file(follow, process, binary, fd, owner, off);
 }
 
 /* A file that lies where a registry was started from, and may be started any moment. */
@@ -264,15 +301,16 @@ static int attach_replaced(struct follow *follow, const char *path)
 	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	struct process process = {};
 	struct binary binary;
-	const char *registry;
+	struct owner owner;
+	uint8_t off;
 
 	if (fd < 0 || file_identity_read(fd, &process.file) || binary_inspect(fd, &binary))
 		return 0; /* what it is will be seen at its start */
 	snprintf(process.exe, sizeof(process.exe), "%s", path);
-	registry = registry_of(follow, &process, &binary);
-	if (!registry || *follow->kernel->off || sites_has(follow->kernel, &binary))
+	if (!owner_of(follow, &process, &binary, &owner) || *follow->kernel->off ||
+	    sites_has(follow->kernel, &binary) || make_room(follow, &binary, &owner, &off))
 		return 0;
-	return attach_file(follow, &process, &binary, fd, registry);
+	return attach_file(follow, &process, &binary, fd, &owner, off);
 }
 
 int follow_fd(const struct follow *follow)
@@ -290,18 +328,44 @@ int follow_replaced(struct follow *follow)
 	return attached;
 }
 
-int follow_process(struct follow *follow, pid_t pid)
+struct scan {
+	struct follow *follow;
+	int attached;
+	struct later {
+		pid_t pid;
+		enum count_place place;
+		uint8_t order;
+	} * later; /* not registries: they count only if none of those does */
+	unsigned int later_count;
+};
+
+static int put_off(struct scan *scan, pid_t pid, enum count_place place, uint8_t order)
+{
+	struct later *grown =
+		reallocarray(scan->later, scan->later_count + 1, sizeof(*scan->later));
+
+	if (!grown)
+		return -ENOMEM;
+	scan->later = grown;
+	scan->later[scan->later_count++] = (struct later){pid, place, order};
+	return 0;
+}
+
+/* scan: puts off what should be looked at after others; NULL: nothing is. */
+static int look_at(struct follow *follow, pid_t pid, struct scan *scan)
 {
 	struct process process;
 	struct file_identity file;
+	enum count_place place;
 	struct binary binary;
-	const char *registry;
+	struct owner owner;
+	uint8_t off;
 	int rc = catalog_inspect(follow->catalog, follow->proc, pid, &binary, &file);
 
 	if (rc == -ENOEXEC || rc == -ENOENT) {
 		/* of no interest, unless the operator says that this is a registry */
 		if (follow->targets_count && !process_read(follow->proc, pid, &process) &&
-		    named(follow, &process) && complain(follow, process.file.inode))
+		    named(follow, &process, &owner.order) && complain(follow, process.file.inode))
 			log_warn("target can't be observed",
 				 "pid=%d reason=\"no Go HTTP server, nginx or apache, see "
 				 "pulltap "
@@ -313,28 +377,31 @@ int follow_process(struct follow *follow, pid_t pid)
 		return 0; /* gone, or not ours to read */
 	if (process_read(follow->proc, pid, &process))
 		return 0;
-	registry = registry_of(follow, &process, &binary);
-	if (!registry)
+	if (!owner_of(follow, &process, &binary, &owner))
 		return 0;
-	if (*follow->kernel->off || sites_has(follow->kernel, &binary)) {
-		mark_run(follow, pid, &binary);
-		rc = 0;
-	} else {
-		rc = attach_process(follow, &process, &binary, registry);
-	}
+	place = count_at_place(binary.sites[0].hook, binary.registry_kind);
+	if (scan && place != COUNT_REGISTRY && !sites_has(follow->kernel, &binary))
+		return put_off(scan, pid, place, owner.order);
+	rc = make_room(follow, &binary, &owner, &off);
+	if (rc)
+		return rc;
+	if (*follow->kernel->off || sites_has(follow->kernel, &binary))
+		mark_run(follow, pid, &binary, owner.order);
+	else
+		rc = attach_process(follow, &process, &binary, &owner, off);
 	replaced_watch(follow->replaced, &process);
 	return rc;
 }
 
-struct scan {
-	struct follow *follow;
-	int attached;
-};
+int follow_process(struct follow *follow, pid_t pid)
+{
+	return look_at(follow, pid, NULL);
+}
 
 static int scan_one(void *context, pid_t pid)
 {
 	struct scan *scan = context;
-	int rc = follow_process(scan->follow, pid);
+	int rc = look_at(scan->follow, pid, scan);
 
 	if (rc > 0)
 		scan->attached += rc;
@@ -357,17 +424,46 @@ void follow_report_missing(const struct follow *follow)
 	}
 }
 
+static int inside_out(const void *left, const void *right)
+{
+	const struct later *a = left, *b = right;
+
+	return a->place == b->place ? a->order - b->order : (int)a->place - (int)b->place;
+}
+
 int follow_scan(struct follow *follow)
 {
 	struct scan scan = {.follow = follow};
 	int rc;
 
+	follow->again = false;
+	rc = count_at_update(&follow->count_at);
 	for (unsigned int i = 0; i < follow->targets_count; i++)
 		target_resolve(&follow->targets[i], "");
-	rc = process_each(follow->proc, scan_one, &scan);
+	if (rc >= 0)
+		rc = process_each(follow->proc, scan_one, &scan);
+	if (scan.later)
+		qsort(scan.later, scan.later_count, sizeof(*scan.later), inside_out);
+	for (unsigned int i = 0; !rc && i < scan.later_count; i++) {
+		int attached = look_at(follow, scan.later[i].pid, NULL);
+
+		scan.attached += attached > 0 ? attached : 0;
+	}
+	free(scan.later);
 	if (!follow->scanned_ns)
 		follow->scanned_ns = now_ns();
 	return rc ?: scan.attached;
+}
+
+bool follow_tick(struct follow *follow)
+{
+	int rc = count_at_update(&follow->count_at);
+
+	if (rc < 0)
+		log_warn("where pulls are counted can't be brought in line", "error=\"%s\"",
+			 strerror(-rc));
+	follow->again |= rc > 0;
+	return follow->again;
 }
 
 int follow_retire(struct follow *follow)
@@ -379,7 +475,7 @@ int follow_retire(struct follow *follow)
 		int rc;
 
 		if (!sites_read(follow->kernel, i, &site) ||
-		    now_s() - follow->last_run[i] < UNUSED_S)
+		    count_at_idle_s(&follow->count_at, i) < UNUSED_S)
 			continue;
 		rc = sites_detach(follow->kernel, site.device, site.inode);
 		if (rc)

@@ -19,12 +19,14 @@ struct follow_options {
 	unsigned int targets_count;
 	const char *registry; /* name for registries found by themselves; NULL: the binary's */
 	bool discover;
+	const char *const *count_at; /* inner, front, both, NAMEs of targets: see count_at_rule.h */
+	unsigned int count_at_count;
 	/* Is this registry switched off? Then its binaries get no probes. */
 	bool (*is_off)(void *context, const char *registry);
 	void *context;
 };
 
-/* -EINVAL after a message on standard error when a target is not understood. */
+/* -EINVAL after a message on standard error when a target or count_at is not understood. */
 must_check int follow_new(struct follow **ret, struct kernel *kernel,
 			  const struct follow_options *options);
 void follow_free(struct follow **follow);
@@ -55,6 +57,12 @@ unsigned int follow_runners(const struct follow *follow, uint64_t device, uint64
  */
 int follow_fd(const struct follow *follow);
 int follow_replaced(struct follow *follow);
+
+/*
+ * Once a second: lets others count where a registry has ended. True when follow_scan() is due, for
+ * somebody may be probed again.
+ */
+bool follow_tick(struct follow *follow);
 
 /* Detaches sites of files that are deleted and run by nobody. Returns how many binaries. */
 must_check int follow_retire(struct follow *follow);

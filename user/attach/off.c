@@ -32,10 +32,15 @@ const char *off_site_name(uint8_t bit)
 		return "guard";
 	case PT_SITE_OFF_FLAG:
 		return "flag";
+	case PT_SITE_OFF_ELSEWHERE:
+		return "elsewhere";
 	default:
 		return "late";
 	}
 }
+
+/* Of a target's reasons, those for which the time is recorded. */
+#define GAP ((uint8_t)~PT_SITE_OFF_ELSEWHERE)
 
 static uint64_t clock_now(clockid_t clock, uint64_t per_second)
 {
@@ -126,16 +131,19 @@ void off_site(struct kernel *kernel, uint32_t index, uint8_t reason, bool off)
 	if (!site->hook || !!(site->off & reason) == off)
 		return;
 	if (!off) {
-		site->off_span.until_ns = now_ns;
+		if (reason & GAP)
+			site->off_span.until_ns = now_ns;
 		__atomic_fetch_and(&site->off, (uint8_t)~reason, __ATOMIC_SEQ_CST);
 		return;
 	}
-	if (!site->off && !unrecorded(kernel->control, site)) {
-		site->off_span.since_ns = now_ns;
-		site->off_was = 0;
+	if (reason & GAP) {
+		if (!(site->off & GAP) && !unrecorded(kernel->control, site)) {
+			site->off_span.since_ns = now_ns;
+			site->off_was = 0;
+		}
+		site->off_span.until_ns = 0;
+		site->off_was |= reason;
 	}
-	site->off_span.until_ns = 0;
-	site->off_was |= reason;
 	__atomic_fetch_or(&site->off, reason, __ATOMIC_SEQ_CST);
 	sites_unlink_one(kernel, index);
 }
@@ -154,7 +162,7 @@ struct pt_site off_site_gone(const struct kernel *kernel, uint32_t index)
 		.off_was = site->off_was,
 	};
 
-	if (site->off)
+	if (site->off & GAP)
 		gone.off_span.until_ns = clock_now(CLOCK_BOOTTIME, 1000000000);
 	return gone;
 }
@@ -191,7 +199,7 @@ void off_settle(struct kernel *kernel)
 	uint64_t since = control->off.since_ns;
 
 	for (int i = 0; i < PT_SITES; i++)
-		if (!kernel->sites[i].off && !unrecorded(control, &kernel->sites[i]))
+		if (!(kernel->sites[i].off & GAP) && !unrecorded(control, &kernel->sites[i]))
 			kernel->sites[i].off_span.since_ns = 0;
 	if (!since || *kernel->off || !control->off.until_ns ||
 	    control->off.until_ns > active->start_boot_ns ||

@@ -24,7 +24,7 @@ enum off_source {
 
 /* "operator", "file", ...; of a bit that is nobody's: "hand". */
 const char *off_source_name(unsigned int source);
-/* "layout", "guard", "flag" or "late": of a bit of enum pt_site_off. */
+/* "layout", "guard", "flag", "late" or "elsewhere": of a bit of enum pt_site_off. */
 const char *off_site_name(uint8_t bit);
 
 /*

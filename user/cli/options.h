@@ -29,6 +29,7 @@ struct options {
 	const char *node; /* node name; NULL: host name */
 	const char *user; /* to become after the start; NULL: stay who we are */
 	struct options_list targets; /* NAME=PID|EXE|CONTAINER */
+	struct options_list count_at; /* inner, front, both, NAMEs of targets */
 	struct options_list reconcile; /* NAME=PATH|URL of an outside truth */
 	unsigned int window_s;
 	unsigned int max_keys; /* short keys per window */

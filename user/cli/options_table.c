@@ -59,6 +59,16 @@ const struct option_row option_table[OPTION_ROWS] = {
 		.help = "read settings from this file",
 	},
 	{
+		.name = "count-at",
+		.argument = "PLACE",
+		.kind = OPTION_NAMES,
+		.offset = offsetof(struct options, count_at),
+		.unset = "inner",
+		.commands = RUN,
+		.help = "where a pull counts that several targets of the node see: inner, front, "
+			"both; a --target's NAME counts in any case; may be given again",
+	},
+	{
 		.name = "database",
 		.argument = "CONNINFO",
 		.kind = OPTION_CONNINFO,
@@ -381,6 +391,14 @@ static int store_network(const char *text, struct options_list *list)
 	return 0;
 }
 
+static int store_name(const char *text, struct options_list *list)
+{
+	if (list->count == OPTIONS_LIST || !is_name(text, strlen(text)))
+		return -EINVAL;
+	list->items[list->count++] = text;
+	return 0;
+}
+
 int option_store(const struct option_row *row, const char *text, struct options *options)
 {
 	void *field = (char *)options + row->offset;
@@ -397,6 +415,8 @@ int option_store(const struct option_row *row, const char *text, struct options 
 		return store_pair(row, text, field);
 	case OPTION_NETWORKS:
 		return store_network(text, field);
+	case OPTION_NAMES:
+		return store_name(text, field);
 	case OPTION_FLAG:
 		if (parse_flag(text, &flag))
 			return -EINVAL;
@@ -475,6 +495,10 @@ void option_accepts(const struct option_row *row, char *ret, size_t size)
 		snprintf(ret, size,
 			 "an address or a network like 10.0.0.0/8 or 2001:db8::/32, at most %d "
 			 "times",
+			 OPTIONS_LIST);
+		break;
+	case OPTION_NAMES:
+		snprintf(ret, size, "inner, front, both or a target's NAME, at most %d times",
 			 OPTIONS_LIST);
 		break;
 	case OPTION_REDIS:

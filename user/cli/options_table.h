@@ -21,6 +21,7 @@ enum option_kind {
 	OPTION_TARGETS, /* NAME=VALUE, up to OPTIONS_LIST of them */
 	OPTION_TRUTHS, /* the same; the value is a path or a URL */
 	OPTION_NETWORKS, /* up to OPTIONS_LIST of them */
+	OPTION_NAMES, /* the same, of OPTION_NAME's kind */
 };
 
 struct option_row {
@@ -39,14 +40,14 @@ struct option_row {
 };
 
 /* In the order of their names. OPTION_ROWS is their number. */
-#define OPTION_ROWS 23
+#define OPTION_ROWS 24
 extern const struct option_row option_table[OPTION_ROWS];
 
 /* May it be given again, up to OPTIONS_LIST times? */
 static inline bool option_is_list(const struct option_row *row)
 {
 	return row->kind == OPTION_TARGETS || row->kind == OPTION_TRUTHS ||
-	       row->kind == OPTION_NETWORKS;
+	       row->kind == OPTION_NETWORKS || row->kind == OPTION_NAMES;
 }
 
 /* NULL when there is none. */

@@ -85,11 +85,15 @@ static void print_kernel(const json_t *root)
 	{
 		const char *probe = json_string_value(json_object_get(entry, "probe")) ?: "";
 		const char *state = strcmp(probe, "ours") ? "  NOT PROBED NOW" : "";
+		const char *off =
+			json_string_value(json_array_get(json_object_get(entry, "off_reasons"), 0));
 
 		printf("%-10s %12" JSON_INTEGER_FORMAT " hits  %s  %s%s\n", i ? "" : "probes",
 		       number(entry, "hits"), json_string_value(json_object_get(entry, "registry")),
 		       json_string_value(json_object_get(entry, "symbol")),
-		       json_is_true(json_object_get(entry, "off")) ? "  OFF" : state);
+		       !off			  ? state
+		       : strcmp(off, "elsewhere") ? "  OFF"
+						  : "  counted elsewhere");
 	}
 	if (!json_array_size(json_object_get(root, "sites")))
 		puts("probes     none: no registry was found; see pulltap doctor");

@@ -85,7 +85,8 @@ static void find_targets(const json_t *status, json_t *found)
 			json_string_value(json_array_get(json_object_get(site, "off_reasons"), 0));
 		unsigned int k = 0;
 
-		if (!json_is_true(json_object_get(site, "off")))
+		if (!json_is_true(json_object_get(site, "off")) ||
+		    (reason && !strcmp(reason, "elsewhere")))
 			continue;
 		while (k < layout && (!reason || strcmp(known[k].reason, reason)))
 			k++;

@@ -79,7 +79,7 @@ static void on_tick(struct agent *agent)
 	if (read(agent->tick_fd, &expirations, sizeof(expirations)) < 0)
 		return;
 	report_canaries(agent);
-	if (guard_tick(agent->guard))
+	if (guard_tick(agent->guard) | follow_tick(agent->follow))
 		agent->rescan = true;
 	if (agent->rescan || agent_boot_s() - agent->last_scan_s >= SCAN_S) {
 		int rc = follow_scan(agent->follow);

@@ -157,6 +157,8 @@ static int open_follow(struct agent *agent)
 		.targets_count = options->targets.count,
 		.registry = options->registry,
 		.discover = options->discover,
+		.count_at = options->count_at.items,
+		.count_at_count = options->count_at.count,
 		.is_off = registry_is_off,
 		.context = agent,
 	};

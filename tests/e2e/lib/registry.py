@@ -74,11 +74,13 @@ class Registry:
     tokens: a TokenServer that lets user in, instead of htpasswd
     storage: the folder of another Registry's storage, which is then shared
     environment: extra REGISTRY_* settings
+    port: another than a free one
     """
 
-    def __init__(self, tls=False, user=None, environment=None, tokens=None, storage=None):
+    def __init__(self, tls=False, user=None, environment=None, tokens=None, storage=None,
+                 port=None):
         self.folder = Folder("pulltap-registry-")
-        self.port = free_port()
+        self.port = port or free_port()
         self.host = f"127.0.0.1:{self.port}"
         self.tls = tls
         self.tokens = tokens

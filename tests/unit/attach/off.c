@@ -220,6 +220,30 @@ static void target_is_off_until_the_last_reason_is_taken_back(void **state)
 	assert_int_equal(site->off_was, PT_SITE_OFF_GUARD | PT_SITE_OFF_FLAG);
 }
 
+static void time_that_pulls_count_elsewhere_is_no_gap(void **state)
+{
+	struct fake *fake = *state;
+	struct pt_site *site = &fake->sites[0];
+
+	fake->control.slot[0].start_boot_ns = 100 * SECOND;
+	fake->control.slot[0].end_boot_ns = 120 * SECOND;
+	site->hook = 1;
+	off_site(&fake->kernel, 0, PT_SITE_OFF_ELSEWHERE, true);
+	assert_int_equal(site->off, PT_SITE_OFF_ELSEWHERE);
+	assert_int_equal(site->off_span.since_ns, 0);
+	look(fake);
+	assert_int_equal(fake->count, 0);
+	/* a reason of another kind begins a gap of its own, and ends it */
+	off_site(&fake->kernel, 0, PT_SITE_OFF_FLAG, true);
+	assert_true(site->off_span.since_ns > 0);
+	assert_int_equal(site->off_was, PT_SITE_OFF_FLAG);
+	off_site(&fake->kernel, 0, PT_SITE_OFF_FLAG, false);
+	assert_true(site->off_span.until_ns > 0);
+	assert_int_equal(site->off, PT_SITE_OFF_ELSEWHERE);
+	off_site(&fake->kernel, 0, PT_SITE_OFF_ELSEWHERE, false);
+	assert_int_equal(site->off, 0);
+}
+
 static void target_off_again_before_it_was_recorded_counts_as_one_time(void **state)
 {
 	struct fake *fake = *state;
@@ -292,6 +316,7 @@ int main(void)
 		TEST(time_whose_end_nobody_knows_lasts_to_the_windows_end),
 		TEST(targets_of_one_registry_are_one_gap_and_the_longest),
 		TEST(target_is_off_until_the_last_reason_is_taken_back),
+		TEST(time_that_pulls_count_elsewhere_is_no_gap),
 		TEST(target_off_again_before_it_was_recorded_counts_as_one_time),
 		TEST(slot_that_is_emptied_keeps_the_time_it_was_off),
 		TEST(time_is_forgotten_only_when_it_is_over_and_written),

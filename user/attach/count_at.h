@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Applies the rule of count_at_rule.h to the sites: whose pulls are counted elsewhere gets
+ * PT_SITE_OFF_ELSEWHERE, which takes its probe away; for what it is not asked, that is no gap. Who
+ * stops counting stops first: a grace period lies before anybody who begins, so that no pull is
+ * counted twice. Agent's main thread.
+ */
+#ifndef PULLTAP_ATTACH_COUNT_AT_H
+#define PULLTAP_ATTACH_COUNT_AT_H
+
+#include <time.h>
+
+#include "attach/count_at_rule.h"
+#include "attach/kernel.h"
+#include "discover/binary.h"
+
+/* So long nobody must have run a file until others count instead: longer than a restart takes. */
+#define COUNT_AT_IDLE_S 60
+
+struct count_at {
+	struct kernel *kernel;
+	enum count_where where;
+	const char *const *names; /* that count in any case; others may stand among them */
+	unsigned int names_count;
+	struct count_seat {
+		enum count_place place;
+		uint8_t order;
+		time_t last_run; /* when a process of that site's file was seen, since boot */
+	} seats[PT_SITES];
+};
+
+/* names are kept. The sites that are there already have run just now, as far as is known. */
+void count_at_init(struct count_at *count_at, struct kernel *kernel, enum count_where where,
+		   const char *const *names, unsigned int names_count);
+
+/*
+ * A process of this binary was seen, or soon will be; order is that of the --target that names it.
+ * False when it has no sites.
+ */
+bool count_at_seen(struct count_at *count_at, const struct binary *binary, uint8_t order);
+
+/* For how long nobody has run the file of a site. */
+time_t count_at_idle_s(const struct count_at *count_at, uint32_t index);
+
+/*
+ * Brings the sites in line with what is there now. Returns how many may be probed again, which
+ * somebody has to see to; -errno when the kernel would not wait, and then nobody has begun.
+ */
+must_check int count_at_update(struct count_at *count_at);
+
+/*
+ * The same before a binary is probed, whether it has sites already or not; able: nothing else keeps
+ * it from counting. *ret_off is what it has to be off for: 0 or PT_SITE_OFF_ELSEWHERE.
+ */
+must_check int count_at_admit(struct count_at *count_at, const struct binary *binary,
+			      const char *registry, uint8_t order, bool able, uint8_t *ret_off);
+
+#endif
