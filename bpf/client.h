@@ -33,11 +33,6 @@ static __always_inline void client_clear(struct scratch *s)
 	s->client.lines_count = 0;
 }
 
-static __always_inline __u64 lower_bytes(__u64 text, __u32 count)
-{
-	return text | (0x2020202020202020ull >> (64 - count * 8));
-}
-
 /* Which header of enum client_header has this name, in any case, or -1. */
 static __always_inline int client_header(__u64 name, __u64 length)
 {
@@ -45,22 +40,22 @@ static __always_inline int client_header(__u64 name, __u64 length)
 
 	if (length == 10) {
 		if (!bpf_probe_read_user(text, 10, (void *)name) &&
-		    lower_bytes(text[0], 8) == 0x6567612d72657375ull /* "user-age" */ &&
-		    lower_bytes(text[1], 2) == 0x746e)
+		    pt_lower(text[0], 8) == 0x6567612d72657375ull /* "user-age" */ &&
+		    pt_lower(text[1], 2) == 0x746e)
 			return CLIENT_AGENT;
 	} else if (length == 15) {
 		if (!bpf_probe_read_user(text, 15, (void *)name) &&
-		    lower_bytes(text[0], 8) == 0x726177726f662d78ull /* "x-forwar" */ &&
-		    lower_bytes(text[1], 7) == 0x726f662d646564ull) /* "ded-for" */
+		    pt_lower(text[0], 8) == 0x726177726f662d78ull /* "x-forwar" */ &&
+		    pt_lower(text[1], 7) == 0x726f662d646564ull) /* "ded-for" */
 			return CLIENT_FORWARDED_FOR;
 	} else if (length == 9) {
 		if (bpf_probe_read_user(text, 9, (void *)name))
 			return -1;
-		if (lower_bytes(text[0], 8) == 0x6564726177726f66ull /* "forwarde" */ &&
-		    lower_bytes(text[1], 1) == 'd')
+		if (pt_lower(text[0], 8) == 0x6564726177726f66ull /* "forwarde" */ &&
+		    pt_lower(text[1], 1) == 'd')
 			return CLIENT_FORWARDED;
-		if (lower_bytes(text[0], 8) == 0x692d6c6165722d78ull /* "x-real-i" */ &&
-		    lower_bytes(text[1], 1) == 'p')
+		if (pt_lower(text[0], 8) == 0x692d6c6165722d78ull /* "x-real-i" */ &&
+		    pt_lower(text[1], 1) == 'p')
 			return CLIENT_REAL_IP;
 	}
 	return -1;

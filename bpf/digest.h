@@ -26,6 +26,17 @@ static __always_inline void clear_digest(struct scratch *s)
 	__builtin_memset(s->digest, 0, sizeof(s->digest));
 }
 
+/* The canary of rule 7: an algorithm's name, a colon, and no more is believed here. */
+static __always_inline int take_digest(struct scratch *s, __u64 length)
+{
+	if (length < 40 || s->digest[6] != ':') {
+		clear_digest(s);
+		return DIGEST_MALFORMED;
+	}
+	s->digest_length = (__u32)length;
+	return DIGEST_FOUND;
+}
+
 /* Copies length bytes at address in the registry's memory to s->digest, which was cleared. */
 static __always_inline int read_digest(struct scratch *s, __u64 address, __u64 length)
 {
@@ -38,13 +49,7 @@ static __always_inline int read_digest(struct scratch *s, __u64 address, __u64 l
 		clear_digest(s);
 		return DIGEST_UNREAD;
 	}
-	/* the canary of rule 7: an algorithm's name, a colon, and no more is believed here */
-	if (length < 40 || s->digest[6] != ':') {
-		clear_digest(s);
-		return DIGEST_MALFORMED;
-	}
-	s->digest_length = (__u32)length;
-	return DIGEST_FOUND;
+	return take_digest(s, length);
 }
 
 /* A request by digest names it itself. */

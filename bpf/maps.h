@@ -221,6 +221,7 @@ struct scratch {
 	struct header_walk walk;
 	struct pt_path parts;
 	__u32 digest_length;
+	char header[24]; /* ends where digest begins: name and value may come with one read */
 	char digest[PT_LONG_DIGEST + 8];
 	char peer[64];
 	struct pt_key key;

@@ -8,11 +8,40 @@
 
 #include "digest.h"
 
-static __always_inline bool names_digest(__u64 key, __u64 length)
-{
-	__u64 text[3] = {};
+#define DIGEST_NAME 21 /* bytes of "Docker-Content-Digest" */
 
-	return length == 21 && !bpf_probe_read_user(text, 21, (void *)key) && is_digest_name(text);
+/* Is s->header that name, in whatever case the upstream wrote it? */
+static __always_inline bool names_digest(const struct scratch *s)
+{
+	const char *name = s->header + sizeof(s->header) - DIGEST_NAME - 1;
+	const __u64 text[3] = {PT_LOAD64(name), PT_LOAD64(name + 8),
+			       PT_LOAD32(name + 16) | (__u64)(__u8)name[20] << 32};
+
+	return is_digest_name(text);
+}
+
+/*
+ * Takes the value of a header if its name is the digest's. nginx writes what an upstream sent as
+ * "name\0value\0" and both come with one read. Returns a digest_result; DIGEST_ABSENT: another
+ * name.
+ */
+static __always_inline int take_header(struct scratch *s, const __u64 *element)
+{
+	__u64 name = element[NGINX_ELEMENT_KEY / 8 + 1];
+	__u64 value = element[NGINX_ELEMENT_VALUE / 8 + 1];
+	__u64 length = element[NGINX_ELEMENT_VALUE / 8];
+	bool beside = value == name + DIGEST_NAME + 1 && length && length <= PT_DIGEST_MAX;
+	__u64 bytes = DIGEST_NAME + (beside ? 1 + length : 0);
+
+	bytes = at_most(bytes, DIGEST_NAME + 1 + PT_DIGEST_MAX);
+	if (bpf_probe_read_user(s->header + sizeof(s->header) - DIGEST_NAME - 1, bytes,
+				(void *)name))
+		return DIGEST_UNREAD;
+	if (names_digest(s))
+		return beside ? take_digest(s, length) : read_digest(s, value, length);
+	if (beside)
+		clear_digest(s);
+	return DIGEST_ABSENT;
 }
 
 /*
@@ -29,11 +58,13 @@ __noinline int search_elements(struct scratch *s, __u32 count, __u32 stride)
 		__u64 at = at_most(i * stride, NGINX_REQUEST_BYTES / 8 - 8);
 		const __u64 *element = s->nginx.words + at;
 
-		if (!element[0] || !names_digest(element[NGINX_ELEMENT_KEY / 8 + 1],
-						 element[NGINX_ELEMENT_KEY / 8]))
+		int rc;
+
+		if (!element[0] || element[NGINX_ELEMENT_KEY / 8] != DIGEST_NAME)
 			continue;
-		return read_digest(s, element[NGINX_ELEMENT_VALUE / 8 + 1],
-				   element[NGINX_ELEMENT_VALUE / 8]);
+		rc = take_header(s, element);
+		if (rc != DIGEST_ABSENT)
+			return rc;
 	}
 	return DIGEST_ABSENT;
 }

@@ -80,6 +80,12 @@ static __always_inline __u64 pt_bytes_equal(__u64 v, __u8 c)
 	return ~(((x & ~PT_HIGHS) + ~PT_HIGHS) | x | ~PT_HIGHS);
 }
 
+/* The first count bytes with letters in lower case, to be compared with letters and '-'. */
+static __always_inline __u64 pt_lower(__u64 text, __u32 count)
+{
+	return text | (0x2020202020202020ull >> (64 - count * 8));
+}
+
 /* Index of the highest byte set in a mask of pt_bytes_equal; the mask is not 0. */
 static __always_inline __u32 pt_highest_byte(__u64 mask)
 {

@@ -36,7 +36,7 @@ def act(watch):
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("fault", ["none", "case", "second-part", "third-part", "unsent",
-                                   "connection", "address"])
+                                   "connection", "address", "apart", "beside-other"])
 def test_every_shape_gives_name_and_digest(act, shape, fault):
     """With rc 0 the connection is not asked; a client's address is needed for hints alone."""
     assert act(shape, fault) == {"counted": 1}
@@ -48,7 +48,8 @@ def test_every_shape_gives_name_and_digest(act, shape, fault):
     ("empty-value", "note_digest_missing"), ("malformed", "note_digest_malformed"),
     ("long-value", "note_digest_malformed"), ("value", "note_digest_unread"),
     ("elements", "note_digest_unread"), ("next-part", "note_digest_unread"),
-    ("fourth-part", "note_digest_unread")])
+    ("fourth-part", "note_digest_unread"), ("beside-gone", "note_digest_unread"),
+    ("beside-malformed", "note_digest_malformed")])
 @pytest.mark.parametrize("shape", ["http1", "old"])
 def test_reply_without_a_digest_that_can_be_read_counts_for_its_tag(act, shape, fault, note):
     assert act(shape, fault) == {"counted": 1, note: 1}

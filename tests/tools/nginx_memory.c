@@ -67,6 +67,10 @@ static const char *const shape_names[] = {"http1", "http2", "absolute", "old"};
 	X(SECOND_PART, "second-part")                                                              \
 	X(THIRD_PART, "third-part")                                                                \
 	X(FOURTH_PART, "fourth-part")                                                              \
+	X(APART, "apart")                                                                          \
+	X(BESIDE_OTHER, "beside-other")                                                            \
+	X(BESIDE_MALFORMED, "beside-malformed")                                                    \
+	X(BESIDE_GONE, "beside-gone")                                                              \
 	X(IN_UNKNOWN, "in-unknown") /* the client's headers */                                     \
 	X(IN_NONE, "in-none")                                                                      \
 	X(IN_UPPER, "in-upper")                                                                    \
@@ -108,10 +112,11 @@ static char put_line[] = "PUT /v2/memory/manifests/v1 HTTP/1.1";
 static char uri[] = "/v2/memory/manifests/v1";
 static char get[] = "GET ";
 static char address[] = "127.0.0.1";
-static const char *const other_keys[] = {"Docker-Content-Digesu", "Docker-Content-Diges",
-					 "Content-Type", "Xocker-Content-Digest",
-					 "Docker-Content-DigestX"};
+static const char *const other_keys[] = {"Server", "Docker-Content-Diges", "Content-Type",
+					 "Xocker-Content-Digest", "Docker-Content-DigestX"};
 static char key[] = "Docker-Content-Digest";
+static char beside[256]; /* as nginx lays out what an upstream sent: name, value, one NUL each */
+static char beside_other[256];
 static char digest[] = "sha256:"
 		       "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
 static char wrong[] = "sha256:"
@@ -128,6 +133,15 @@ static void put_header(uint64_t *element, const char *name, const char *value)
 	element[0] = 1;
 	put_text(element + NGINX_ELEMENT_KEY / 8, name);
 	put_text(element + NGINX_ELEMENT_VALUE / 8, value);
+}
+
+static void put_beside(uint64_t *element, char *text, const char *name, const char *value)
+{
+	char *at = text + strlen(name) + 1;
+
+	strcpy(text, name);
+	strcpy(at, value);
+	put_header(element, text, at);
 }
 
 /* Full parts up to the one that holds the digest at its end. */
@@ -152,6 +166,17 @@ static void make_headers(enum shape shape, enum fault fault)
 	}
 	element = memory.elements[last] + (size_t)6 * stride;
 	put_header(element, key, digest);
+	if (fault != APART)
+		put_beside(element, beside, key, digest);
+	if (fault == BESIDE_OTHER) /* of the same length, before it */
+		put_beside(element - stride, beside_other, "Docker-Content-Digesu", wrong);
+	if (fault == BESIDE_MALFORMED)
+		put_beside(element, beside, key,
+			   "no digest at all, but as long as one may well be");
+	if (fault == BESIDE_GONE) {
+		element[2] = NOWHERE;
+		element[4] = NOWHERE + sizeof(key);
+	}
 	if (fault == DELETED)
 		element[0] = 0;
 	if (fault == CASE)
