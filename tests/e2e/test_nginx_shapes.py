@@ -4,6 +4,8 @@ What clients and configurations do to nginx besides asking for manifests: sub-re
 many headers, heads that are none, clients that leave. Each hit is a line of nginx's log.
 """
 import collections
+import contextlib
+import resource
 import socket
 
 import pytest
@@ -168,13 +170,38 @@ def test_streams_that_are_reset_at_once_are_as_in_the_log(keep, database, figure
     figure("nginx, streams reset at once", "nginx", "HTTP/2", len(logged), "exact")
 
 
-def test_idle_connections_are_nothing(keep, database):
-    nginx = keep(Nginx(1)).start()
+@pytest.fixture
+def many_files():
+    """10,000 connections and what a test needs besides."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (12000, max(hard, 12000)))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_10000_idle_connections_change_no_count(keep, database, figure, many_files):
+    """Silent ones, kept ones that were served, and heads that never end: only requests count."""
+    registry = keep(Registry()).start()
+    registry.push(Image("one"), "a", "t")
+    nginx = keep(Nginx(registry.port)).start()
     agent = keep(Agent(database.conninfo(), nginx.binary)).start()
-    idle = [socket.create_connection(("127.0.0.1", nginx.port)) for _ in range(500)]
-    for connection in idle:
-        connection.close()
-    nginx.settle()
-    agent.stop()
-    assert nginx.requests() == []
-    assert database.value("select coalesce(sum(seen), 0) as sum from pulltap.windows") == 0
+    head = b"GET /v2/a/manifests/t HTTP/1.1\r\nHost: a\r\nAccept: " + ACCEPT.encode() + b"\r\n"
+    with contextlib.ExitStack() as idle:
+        def connect(data):
+            connection = socket.create_connection(("127.0.0.1", nginx.port), timeout=30)
+            idle.enter_context(connection)
+            connection.sendall(data)
+            return connection
+
+        for number in range(10000):
+            data = b"" if number % 10 < 8 else head if number % 10 == 8 else head + b"\r\n"
+            connection = connect(data)
+            if data.endswith(b"\r\n\r\n"):
+                assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+        load.curl(nginx, [load.ask("GET", "/v2/a/manifests/t")] * 500, parallel=8)
+    logged, truth = books.check_nginx(database, nginx, agent)
+    statuses = collections.Counter(r.status for r in logged)
+    # the heads that never ended are requests to nginx, and to its log, once their clients left
+    assert statuses == {200: 1500, 400: 1000}
+    assert truth.tags["a", "t"].pulls == 1500
+    figure("nginx, 10,000 idle connections", "nginx", "HTTP/1.1", len(logged), "exact")

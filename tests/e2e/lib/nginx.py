@@ -26,7 +26,8 @@ worker_processes {workers};
 pid {folder}/nginx.pid;
 error_log {folder}/error.log notice;
 {main}
-events {{ worker_connections 4096; }}
+worker_rlimit_nofile 20000;
+events {{ worker_connections 12000; }}
 http {{
 	log_format truth escape=json '{{"remote":"$remote_addr","request":"$request","uri":'
 		'"{uri}","status":"$status","digest":"$sent_http_docker_content_digest",'
