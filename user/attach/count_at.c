@@ -35,7 +35,9 @@ void count_at_init(struct count_at *count_at, struct kernel *kernel, enum count_
 
 static bool is_of(const struct pt_site *site, const struct binary *binary)
 {
-	return site->hook && site->device == binary->device && site->inode == binary->inode;
+	struct site_place place = sites_place(site), wanted = sites_binary_place(binary);
+
+	return site->hook && sites_same_place(&place, &wanted);
 }
 
 bool count_at_seen(struct count_at *count_at, const struct binary *binary, uint8_t order)
@@ -90,18 +92,20 @@ static struct count_site describe(const struct count_at *count_at, uint32_t inde
 	};
 }
 
-/* One line for a file, however many sites it has. */
+/* One line for a place, however many sites it has. */
 static void say(const struct count_at *count_at, uint32_t index, bool elsewhere)
 {
 	const struct pt_site *site = &count_at->kernel->sites[index];
+	struct site_place place = sites_place(site);
 	struct pt_registry registry = {};
 	char name[200];
 
-	for (uint32_t i = 0; i < index; i++)
-		if (count_at->kernel->sites[i].hook &&
-		    count_at->kernel->sites[i].device == site->device &&
-		    count_at->kernel->sites[i].inode == site->inode)
+	for (uint32_t i = 0; i < index; i++) {
+		struct site_place other = sites_place(&count_at->kernel->sites[i]);
+
+		if (count_at->kernel->sites[i].hook && sites_same_place(&place, &other))
 			return;
+	}
 	sites_registry(count_at->kernel, site->registry, &registry);
 	log_info(elsewhere ? "target stops counting: its pulls are counted elsewhere on this node"
 			   : "target counts from now on: no other place of this node does",

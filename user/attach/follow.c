@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "attach/follow.h"
+#include "attach/follow_internal.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -8,40 +8,13 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "attach/count_at.h"
-#include "attach/replaced.h"
-#include "attach/runners.h"
 #include "attach/sites.h"
 #include "base/log.h"
-#include "discover/catalog.h"
 #include "discover/process.h"
-#include "discover/target.h"
 
 /* How long a probed file may be run by nobody before its probes (and the inode they hold) go. */
 #define UNUSED_S 600
-/* Unusable binaries that are remembered, so that each is named once and not at every scan. */
-#define COMPLAINTS 32
 #define NS_PER_S 1000000000ull
-
-struct follow {
-	struct kernel *kernel;
-	struct catalog *catalog;
-	struct replaced *replaced;
-	int proc;
-	bool discover;
-	const char *registry;
-	bool (*is_off)(void *context, const char *registry);
-	void *context;
-	struct target *targets;
-	unsigned int targets_count;
-	uint64_t complained[COMPLAINTS]; /* inodes of binaries that were said to be unusable */
-	unsigned int complaints;
-	bool *matched; /* by target: a process was seen */
-	uint64_t scanned_ns; /* when all processes had been looked at for the first time */
-	struct runners runners;
-	struct count_at count_at;
-	bool again; /* a scan is due: sites may be probed again */
-};
 
 static uint64_t now_ns(void)
 {
@@ -51,90 +24,6 @@ static uint64_t now_ns(void)
 	return (uint64_t)ts.tv_sec * NS_PER_S + (uint64_t)ts.tv_nsec;
 }
 
-void follow_free(struct follow **follow)
-{
-	struct follow *f = *follow;
-
-	if (!f)
-		return;
-	catalog_free(&f->catalog);
-	replaced_free(&f->replaced);
-	if (f->proc >= 0)
-		close(f->proc);
-	free(f->targets);
-	free(f->matched);
-	free(f);
-	*follow = NULL;
-}
-
-static int parse_targets(struct follow *follow, const struct follow_options *options)
-{
-	char message[256];
-
-	for (unsigned int i = 0; i < options->targets_count; i++) {
-		if (!target_parse(options->targets[i], &follow->targets[i], message,
-				  sizeof(message)))
-			continue;
-		fprintf(stderr, "pulltap: --target %s: %s\n", options->targets[i], message);
-		return -EINVAL;
-	}
-	return 0;
-}
-
-static int parse_count_at(struct follow *follow, const struct follow_options *options)
-{
-	_cleanup_free_ const char **names = calloc(follow->targets_count + 1, sizeof(*names));
-	unsigned int count = follow->targets_count;
-	enum count_where where;
-	char message[256];
-
-	if (!names)
-		return -ENOMEM;
-	for (unsigned int i = 0; i < count; i++)
-		names[i] = follow->targets[i].name;
-	if (follow->registry)
-		names[count++] = follow->registry;
-	if (count_at_parse(options->count_at, options->count_at_count, names, count, &where,
-			   message, sizeof(message))) {
-		fprintf(stderr, "pulltap: --count-at: %s\n", message);
-		return -EINVAL;
-	}
-	count_at_init(&follow->count_at, follow->kernel, where, options->count_at,
-		      options->count_at_count);
-	return 0;
-}
-
-int follow_new(struct follow **ret, struct kernel *kernel, const struct follow_options *options)
-{
-	_cleanup_(follow_free) struct follow *follow = calloc(1, sizeof(*follow));
-	int rc;
-
-	if (!follow)
-		return -ENOMEM;
-	*follow = (struct follow){
-		.kernel = kernel,
-		.proc = -1,
-		.discover = options->discover,
-		.registry = options->registry,
-		.is_off = options->is_off,
-		.context = options->context,
-		.targets_count = options->targets_count,
-	};
-	follow->targets = calloc(options->targets_count + 1, sizeof(*follow->targets));
-	follow->matched = calloc(options->targets_count + 1, sizeof(*follow->matched));
-	if (!follow->targets || !follow->matched)
-		return -ENOMEM;
-	rc = parse_targets(follow, options);
-	rc = rc ?: parse_count_at(follow, options);
-	rc = rc ?: catalog_new(&follow->catalog);
-	rc = rc ?: replaced_new(&follow->replaced);
-	rc = rc ?: process_open_proc("/proc", &follow->proc);
-	if (rc)
-		return rc;
-	*ret = TAKE_PTR(follow);
-	return 0;
-}
-
 static const char *base_name(const char *path)
 {
 	const char *slash = strrchr(path, '/');
@@ -142,44 +31,53 @@ static const char *base_name(const char *path)
 	return slash ? slash + 1 : path;
 }
 
-/* The name that the operator gave this process, and which --target it was, or NULL. */
-static const char *named(struct follow *follow, const struct process *process, uint8_t *ret_order)
-{
-	for (unsigned int i = 0; i < follow->targets_count; i++) {
-		if (!target_matches(&follow->targets[i], process))
-			continue;
-		follow->matched[i] = true;
-		*ret_order = (uint8_t)i;
-		return follow->targets[i].name;
-	}
-	return NULL;
-}
-
-/* What a process counts for. */
-struct owner {
-	const char *registry;
-	uint8_t order; /* of the --target that names it */
-};
-
-/* False when it is none of ours. */
-static bool owner_of(struct follow *follow, const struct process *process,
-		     const struct binary *binary, struct owner *ret)
-{
-	ret->order = COUNT_UNNAMED;
-	ret->registry = named(follow, process, &ret->order);
-	if (!ret->registry && follow->discover && binary->registry_kind[0])
-		ret->registry = follow->registry ?: base_name(process->exe);
-	return ret->registry;
-}
-
-/* True the first time for an inode. */
-static bool complain(struct follow *follow, uint64_t inode)
+bool follow_complain(struct follow *follow, uint64_t inode)
 {
 	for (unsigned int i = 0; i < COMPLAINTS; i++)
 		if (follow->complained[i] == inode)
 			return false;
 	follow->complained[follow->complaints++ % COMPLAINTS] = inode;
 	return true;
+}
+
+/* The operator's word on this process, or NULL; which --target it was. */
+static const struct target *named(struct follow *follow, const struct process *process,
+				  struct owner *ret)
+{
+	for (unsigned int i = 0; i < follow->targets_count; i++) {
+		if (!target_matches(&follow->targets[i], process))
+			continue;
+		follow->matched[i] = true;
+		*ret = (struct owner){follow->targets[i].name, (uint8_t)i};
+		return &follow->targets[i];
+	}
+	return NULL;
+}
+
+/* Is the binary what the target says that it is? */
+static bool fits(struct follow *follow, const struct target *target, const struct binary *binary)
+{
+	if (!target->way || target->way == binary->way)
+		return true;
+	if (follow_complain(follow, binary->inode))
+		log_error("target is not what it was said to be",
+			  "registry=%s way=%s is=\"%s\" action=\"leave the way out, or name %s:\"",
+			  target->name, way_names[target->way], way_titles[binary->way],
+			  way_names[binary->way]);
+	return false;
+}
+
+/* False when it is none of ours. */
+static bool owner_of(struct follow *follow, const struct process *process,
+		     const struct binary *binary, struct owner *ret)
+{
+	const struct target *target = named(follow, process, ret);
+
+	if (target)
+		return fits(follow, target, binary);
+	ret->order = COUNT_UNNAMED;
+	ret->registry = follow->registry ?: base_name(process->exe);
+	return follow->discover && binary->registry_kind[0];
 }
 
 unsigned int follow_runners(const struct follow *follow, uint64_t device, uint64_t inode,
@@ -191,8 +89,10 @@ unsigned int follow_runners(const struct follow *follow, uint64_t device, uint64
 /* pid 0: nobody runs it yet */
 static void mark_run(struct follow *follow, pid_t pid, const struct binary *binary, uint8_t order)
 {
+	struct site_place place = sites_binary_place(binary);
+
 	if (pid)
-		runners_add(&follow->runners, pid, binary);
+		runners_add(&follow->runners, pid, place.program_device, place.program_inode);
 	count_at_seen(&follow->count_at, binary, order);
 }
 
@@ -259,7 +159,7 @@ static int attach_file(struct follow *follow, const struct process *process,
 
 	log_quote(exe, sizeof(exe), process->exe);
 	if (!binary->sites_count) {
-		if (complain(follow, binary->inode))
+		if (follow_complain(follow, binary->inode))
 			log_warn("target can't be observed", "registry=%s exe=%s pid=%d reason=%s",
 				 owner->registry, exe, process->pid,
 				 log_quote(refusal, sizeof(refusal), binary->refusal));
@@ -267,7 +167,7 @@ static int attach_file(struct follow *follow, const struct process *process,
 	}
 	rc = sites_attach(follow->kernel, binary, fd, owner->registry, off, since_ns);
 	if (rc < 0) {
-		if (complain(follow, binary->inode))
+		if (follow_complain(follow, binary->inode))
 			log_error("attaching failed", "registry=%s exe=%s pid=%d error=\"%s\"",
 				  owner->registry, exe, process->pid, strerror(-rc));
 		return 0;
@@ -315,16 +215,22 @@ static int attach_replaced(struct follow *follow, const char *path)
 
 int follow_fd(const struct follow *follow)
 {
-	return replaced_fd(follow->replaced);
+	return follow->ready_fd;
 }
 
-int follow_replaced(struct follow *follow)
+int follow_ready(struct follow *follow)
 {
 	const char *path;
 	int attached = 0;
+	pid_t pid;
 
 	while ((path = replaced_next(follow->replaced)))
 		attached += attach_replaced(follow, path);
+	while ((pid = linger_next(follow->linger))) {
+		int rc = follow_process(follow, pid);
+
+		attached += rc > 0 ? rc : 0;
+	}
 	return attached;
 }
 
@@ -351,6 +257,57 @@ static int put_off(struct scan *scan, pid_t pid, enum count_place place, uint8_t
 	return 0;
 }
 
+int follow_binary(struct follow *follow, const struct process *process, const struct binary *binary,
+		  int fd, const struct owner *owner)
+{
+	uint8_t off;
+	int rc = make_room(follow, binary, owner, &off);
+
+	if (rc)
+		return rc;
+	if (*follow->kernel->off || sites_has(follow->kernel, binary)) {
+		mark_run(follow, process->pid, binary, owner->order);
+		return 0;
+	}
+	return fd < 0 ? attach_process(follow, process, binary, owner, off)
+		      : attach_file(follow, process, binary, fd, owner, off);
+}
+
+/*
+ * What the operator says that it uses OpenSSL is looked at for that alone, whatever else it is.
+ * Returns 1 when it is such a one.
+ */
+static int look_for_openssl(struct follow *follow, pid_t pid, struct scan *scan, int *ret_rc)
+{
+	const struct target *target;
+	struct process process;
+	struct owner owner;
+
+	if (!follow->has_openssl || process_read(follow->proc, pid, &process))
+		return 0;
+	target = named(follow, &process, &owner);
+	if (!target || target->way != WAY_OPENSSL)
+		return 0;
+	*ret_rc = scan ? put_off(scan, pid, COUNT_FRONT, owner.order)
+		       : follow_openssl(follow, &process, &owner);
+	return 1;
+}
+
+/* It is none that is known by itself. */
+static void say_unknown(struct follow *follow, pid_t pid)
+{
+	struct process process;
+	struct owner owner;
+
+	/* of no interest, unless the operator says that this is a registry */
+	if (follow->targets_count && !process_read(follow->proc, pid, &process) &&
+	    named(follow, &process, &owner) && follow_complain(follow, process.file.inode))
+		log_warn("target can't be observed",
+			 "pid=%d reason=\"no Go HTTP server, nginx or apache; by its OpenSSL if "
+			 "named openssl:, see pulltap doctor\"",
+			 pid);
+}
+
 /* scan: puts off what should be looked at after others; NULL: nothing is. */
 static int look_at(struct follow *follow, pid_t pid, struct scan *scan)
 {
@@ -359,22 +316,15 @@ static int look_at(struct follow *follow, pid_t pid, struct scan *scan)
 	enum count_place place;
 	struct binary binary;
 	struct owner owner;
-	uint8_t off;
-	int rc = catalog_inspect(follow->catalog, follow->proc, pid, &binary, &file);
+	int rc;
 
-	if (rc == -ENOEXEC || rc == -ENOENT) {
-		/* of no interest, unless the operator says that this is a registry */
-		if (follow->targets_count && !process_read(follow->proc, pid, &process) &&
-		    named(follow, &process, &owner.order) && complain(follow, process.file.inode))
-			log_warn("target can't be observed",
-				 "pid=%d reason=\"no Go HTTP server, nginx or apache, see "
-				 "pulltap "
-				 "doctor\"",
-				 pid);
-		return 0;
-	}
+	if (look_for_openssl(follow, pid, scan, &rc))
+		return rc;
+	rc = catalog_inspect(follow->catalog, follow->proc, pid, &binary, &file);
+	if (rc == -ENOEXEC || rc == -ENOENT)
+		say_unknown(follow, pid);
 	if (rc)
-		return 0; /* gone, or not ours to read */
+		return 0; /* of no interest, gone, or not ours to read */
 	if (process_read(follow->proc, pid, &process))
 		return 0;
 	if (!owner_of(follow, &process, &binary, &owner))
@@ -382,13 +332,7 @@ static int look_at(struct follow *follow, pid_t pid, struct scan *scan)
 	place = count_at_place(binary.sites[0].hook, binary.registry_kind);
 	if (scan && place != COUNT_REGISTRY && !sites_has(follow->kernel, &binary))
 		return put_off(scan, pid, place, owner.order);
-	rc = make_room(follow, &binary, &owner, &off);
-	if (rc)
-		return rc;
-	if (*follow->kernel->off || sites_has(follow->kernel, &binary))
-		mark_run(follow, pid, &binary, owner.order);
-	else
-		rc = attach_process(follow, &process, &binary, &owner, off);
+	rc = follow_binary(follow, &process, &binary, -1, &owner);
 	replaced_watch(follow->replaced, &process);
 	return rc;
 }
@@ -472,12 +416,14 @@ int follow_retire(struct follow *follow)
 	int retired = 0;
 
 	for (uint32_t i = 0; i < PT_SITES; i++) {
+		struct site_place place;
 		int rc;
 
 		if (!sites_read(follow->kernel, i, &site) ||
 		    count_at_idle_s(&follow->count_at, i) < UNUSED_S)
 			continue;
-		rc = sites_detach(follow->kernel, site.device, site.inode);
+		place = sites_place(&site);
+		rc = sites_detach(follow->kernel, &place);
 		if (rc)
 			return rc;
 		log_info("target detached", "inode=%llu reason=\"no process has run it for %d s\"",

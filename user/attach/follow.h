@@ -15,7 +15,7 @@
 struct follow;
 
 struct follow_options {
-	const char *const *targets; /* NAME=PID|EXE|CONTAINER, parsed and checked here */
+	const char *const *targets; /* NAME=[WAY:]PID|EXE|CONTAINER, parsed and checked here */
 	unsigned int targets_count;
 	const char *registry; /* name for registries found by themselves; NULL: the binary's */
 	bool discover;
@@ -45,18 +45,18 @@ void follow_report_missing(const struct follow *follow);
 must_check int follow_process(struct follow *follow, pid_t pid);
 
 /*
- * The processes that were seen to run a probed file: fills pids and returns their number, at most
- * max. Some may have ended; one that only forked is found by the next scan.
+ * The processes that were seen to run a program (struct site_place): fills pids and returns their
+ * number, at most max. Some may have ended; one that only forked is found by the next scan.
  */
 unsigned int follow_runners(const struct follow *follow, uint64_t device, uint64_t inode,
 			    pid_t *pids, unsigned int max);
 
 /*
- * Readable when a file was put where a registry had been started from; follow_replaced() probes
- * it before it is started. Returns how many were probed.
+ * Readable when a file was put where a registry had been started from, which is probed before it is
+ * started, or when a process has to be looked at again. Returns how many binaries were probed.
  */
 int follow_fd(const struct follow *follow);
-int follow_replaced(struct follow *follow);
+int follow_ready(struct follow *follow);
 
 /*
  * Once a second: lets others count where a registry has ended. True when follow_scan() is due, for

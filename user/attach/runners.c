@@ -3,7 +3,7 @@
 
 #include <stddef.h>
 
-void runners_add(struct runners *runners, pid_t pid, const struct binary *binary)
+void runners_add(struct runners *runners, pid_t pid, uint64_t device, uint64_t inode)
 {
 	struct runner *runner = NULL;
 
@@ -12,7 +12,7 @@ void runners_add(struct runners *runners, pid_t pid, const struct binary *binary
 			runner = &runners->all[i];
 	if (!runner)
 		runner = &runners->all[runners->next++ % RUNNERS];
-	*runner = (struct runner){.device = binary->device, .inode = binary->inode, .pid = pid};
+	*runner = (struct runner){.device = device, .inode = inode, .pid = pid};
 }
 
 unsigned int runners_of(const struct runners *runners, uint64_t device, uint64_t inode, pid_t *pids,

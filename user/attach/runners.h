@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The processes that were seen to run probed files, so that nobody has to look at all of them
+ * The processes that were seen to run probed programs, so that nobody has to look at all of them
  * again. More than RUNNERS share nothing but a less exact guard: the oldest makes room. One thread.
  */
 #ifndef PULLTAP_ATTACH_RUNNERS_H
@@ -8,8 +8,6 @@
 
 #include <stdint.h>
 #include <sys/types.h>
-
-#include "discover/binary.h"
 
 #define RUNNERS 512
 
@@ -21,9 +19,9 @@ struct runners {
 	unsigned int next;
 };
 
-void runners_add(struct runners *runners, pid_t pid, const struct binary *binary);
+void runners_add(struct runners *runners, pid_t pid, uint64_t device, uint64_t inode);
 
-/* Fills pids with those of a file and returns their number, at most max. Some may have ended. */
+/* Fills pids with those of a program and returns their number, at most max. Some may have ended. */
 unsigned int runners_of(const struct runners *runners, uint64_t device, uint64_t inode, pid_t *pids,
 			unsigned int max);
 

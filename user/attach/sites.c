@@ -126,11 +126,50 @@ static bool is_linked(const struct kernel *kernel, uint32_t index)
 	return sites_probe(kernel, index) == SITE_PROBE_OURS;
 }
 
+static bool is_tls(enum pt_hook hook)
+{
+	return hook >= PT_HOOK_TLS_READ && hook <= PT_HOOK_TLS_FREE;
+}
+
+static struct site_place place(uint64_t device, uint64_t inode, enum pt_hook hook,
+			       const union pt_layout *layout)
+{
+	if (is_tls(hook))
+		return (struct site_place){device, inode, layout->tls.exe_device,
+					   layout->tls.exe_inode};
+	return (struct site_place){device, inode, device, inode};
+}
+
+struct site_place sites_place(const struct pt_site *site)
+{
+	return place(site->device, site->inode, site->hook, &site->layout);
+}
+
+struct site_place sites_binary_place(const struct binary *binary)
+{
+	return place(binary->device, binary->inode, binary->sites[0].hook,
+		     &binary->sites[0].layout);
+}
+
+bool sites_same_place(const struct site_place *a, const struct site_place *b)
+{
+	return !memcmp(a, b, sizeof(*a));
+}
+
+static bool is_at(const struct pt_site *site, const struct site_place *wanted)
+{
+	struct site_place found = sites_place(site);
+
+	return site->hook && sites_same_place(&found, wanted);
+}
+
 /* Has this instruction of this very binary a slot? */
 static bool is_site(const struct pt_site *site, const struct binary *binary,
 		    const struct binary_site *found)
 {
-	return site->hook == found->hook && same_file(site, binary->device, binary->inode) &&
+	struct site_place wanted = sites_binary_place(binary);
+
+	return site->hook == found->hook && is_at(site, &wanted) &&
 	       site->build == build_hash(binary) && site->file_offset == found->file_offset;
 }
 
@@ -217,12 +256,12 @@ static int detach_slots(struct kernel *kernel, const bool marked[PT_SITES])
 	return rc;
 }
 
-int sites_detach(struct kernel *kernel, uint64_t device, uint64_t inode)
+int sites_detach(struct kernel *kernel, const struct site_place *wanted)
 {
 	bool marked[PT_SITES];
 
 	for (int i = 0; i < PT_SITES; i++)
-		marked[i] = kernel->sites[i].hook && same_file(&kernel->sites[i], device, inode);
+		marked[i] = is_at(&kernel->sites[i], wanted);
 	return detach_slots(kernel, marked);
 }
 
@@ -313,6 +352,7 @@ int sites_attach(struct kernel *kernel, const struct binary *binary, int binary_
 		 const char *registry, uint8_t off, uint64_t since_ns)
 {
 	int owner = registry_index(kernel, registry), attached = 0, rc;
+	struct site_place wanted = sites_binary_place(binary);
 
 	if (owner < 0)
 		return owner;
@@ -336,7 +376,7 @@ int sites_attach(struct kernel *kernel, const struct binary *binary, int binary_
 	hurry_end(kernel);
 	if (!rc)
 		return attached;
-	if (sites_detach(kernel, binary->device, binary->inode))
+	if (sites_detach(kernel, &wanted))
 		return -EUCLEAN;
 	return rc;
 }

@@ -12,6 +12,19 @@
 #include "discover/binary.h"
 
 /*
+ * Which file a probe stands in, and whose hits count there: of processes that run the program. Both
+ * are the same but for libraries, where two targets that use one file have each their own sites.
+ */
+struct site_place {
+	uint64_t device, inode;
+	uint64_t program_device, program_inode;
+};
+
+struct site_place sites_place(const struct pt_site *site);
+struct site_place sites_binary_place(const struct binary *binary);
+bool sites_same_place(const struct site_place *a, const struct site_place *b);
+
+/*
  * Probes every site of a binary that is not probed yet, counting for the registry of that name; a
  * site that was probed before gets its slot back. off: for that reason (enum pt_site_off) its sites
  * get slots and no probes, 0: they are on. While counting is off they get none either. since_ns:
@@ -45,8 +58,8 @@ enum site_probe sites_probe(const struct kernel *kernel, uint32_t index);
  */
 must_check int sites_prove(const struct kernel *kernel);
 
-/* Detaches the sites of a binary; 0 also when there are none. */
-must_check int sites_detach(struct kernel *kernel, uint64_t device, uint64_t inode);
+/* Detaches the sites that are there; 0 also when there are none. */
+must_check int sites_detach(struct kernel *kernel, const struct site_place *place);
 
 /* Detaches everything. */
 must_check int sites_detach_all(struct kernel *kernel);

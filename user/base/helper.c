@@ -98,9 +98,9 @@ static int ask(const struct helper_request *request, const int *fds, unsigned in
 	return result < 0 ? result : -EBADMSG;
 }
 
-int helper_open_program(pid_t pid)
+int helper_open(enum helper_act act, pid_t pid)
 {
-	struct helper_request request = {.act = HELPER_OPEN_PROGRAM, .pid = pid};
+	struct helper_request request = {.act = act, .pid = pid};
 
 	return ask(&request, NULL, 0);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Two acts need rights that the agent gives up once it counts: opening the program of another
- * user's process, and attaching a probe. A helper process that keeps those rights does them on
+ * Two kinds of act need rights that the agent gives up once it counts: opening what belongs to
+ * another user's process, and attaching a probe. A helper process that keeps those rights does them on
  * request (control/helper_process.h); it is asked only where the kernel has refused the caller
  * itself. One thread: the agent's main one.
  */
@@ -14,6 +14,13 @@
 
 #include "base/cleanup.h"
 
+enum helper_act {
+	HELPER_OPEN_PROGRAM,
+	HELPER_ATTACH,
+	HELPER_OPEN_MAPS, /* the list of what it has mapped */
+	HELPER_OPEN_ROOT, /* its root folder */
+};
+
 /* From now on the helper at the other end of that socket is asked; -1: nobody is. */
 void helper_use(int socket);
 
@@ -22,20 +29,18 @@ bool helper_may(int rc);
 
 /*
  * Each returns a descriptor, the caller's; -errno of the act itself; -EPIPE when the helper has
- * ended. What the first opens is for reading.
+ * ended. What helper_open() opens of a process is for reading.
  */
-must_check int helper_open_program(pid_t pid);
+must_check int helper_open(enum helper_act act, pid_t pid);
 must_check int helper_attach(int program_fd, int file_fd, uint64_t file_offset, uint64_t cookie);
 
 /* What goes through the socket, one packet each way. */
-
-enum helper_act { HELPER_OPEN_PROGRAM, HELPER_ATTACH };
 
 #define HELPER_FDS 2
 
 struct helper_request {
 	uint32_t act;
-	int32_t pid; /* HELPER_OPEN_PROGRAM */
+	int32_t pid; /* HELPER_OPEN_... */
 	uint64_t file_offset; /* HELPER_ATTACH, as the rest, with the two descriptors in order */
 	uint64_t cookie;
 };

@@ -186,7 +186,7 @@ static void check_registries(struct report *report, struct kernel *kernel)
 	_cleanup_(catalog_free) struct catalog *catalog = NULL;
 	struct search search = {.report = report, .kernel = kernel, .proc = -1};
 
-	if (catalog_new(&catalog) || process_open_proc("/proc", &search.proc))
+	if (catalog_new(&catalog, binary_inspect) || process_open_proc("/proc", &search.proc))
 		return;
 	search.catalog = catalog;
 	if (process_each(search.proc, look_at, &search) || !search.registries)

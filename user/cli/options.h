@@ -28,7 +28,7 @@ struct options {
 	const char *registry; /* registry name for targets found by themselves; NULL: by binary */
 	const char *node; /* node name; NULL: host name */
 	const char *user; /* to become after the start; NULL: stay who we are */
-	struct options_list targets; /* NAME=PID|EXE|CONTAINER */
+	struct options_list targets; /* NAME=[WAY:]PID|EXE|CONTAINER */
 	struct options_list count_at; /* inner, front, both, NAMEs of targets */
 	struct options_list reconcile; /* NAME=PATH|URL of an outside truth */
 	unsigned int window_s;

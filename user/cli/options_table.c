@@ -7,6 +7,7 @@
 
 #include "base/network.h"
 #include "control/switch_word.h"
+#include "discover/way.h"
 
 #define NAME_MAX_BYTES 63
 
@@ -225,8 +226,8 @@ const struct option_row option_table[OPTION_ROWS] = {
 		.offset = offsetof(struct options, targets),
 		.unset = "none",
 		.commands = RUN,
-		.help = "a process id, executable or container to watch as registry NAME; may be "
-			"given again",
+		.help = "a process id, executable or container to watch as registry NAME, and "
+			"which way in; may be given again",
 	},
 	{
 		.name = "trusted-proxy",
@@ -482,7 +483,9 @@ void option_accepts(const struct option_row *row, char *ret, size_t size)
 		snprintf(ret, size, "1 to %d printable characters without spaces", NAME_MAX_BYTES);
 		break;
 	case OPTION_TARGETS:
-		snprintf(ret, size, "NAME=PID, NAME=EXECUTABLE or NAME=CONTAINER, at most %d times",
+		snprintf(ret, size,
+			 "NAME=[WAY:]PID, ...EXECUTABLE or ...CONTAINER; WAY: " WAY_NAMES
+			 "; at most %d times",
 			 OPTIONS_LIST);
 		break;
 	case OPTION_TRUTHS:

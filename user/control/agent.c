@@ -182,7 +182,7 @@ static void loop(struct agent *agent)
 			else if (fd == switch_fd(agent->switchboard))
 				on_switch(agent);
 			else if (fd == follow_fd(agent->follow))
-				follow_replaced(agent->follow);
+				follow_ready(agent->follow);
 			else if (ring_buffer__consume(agent->events) < 0)
 				agent->rescan = true;
 		}

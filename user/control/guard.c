@@ -31,7 +31,7 @@ struct runner {
 };
 
 struct target {
-	uint64_t device, inode;
+	struct site_place place;
 	uint32_t registry;
 	uint64_t hits; /* of this sample, as the next two */
 	uint64_t cost_ns;
@@ -99,18 +99,18 @@ unsigned int guard_share(uint64_t hits, uint64_t ns_per_hit, uint64_t cpu_ns)
 
 static struct target *target_of(struct guard *guard, const struct pt_site *site)
 {
+	struct site_place place = sites_place(site);
 	struct target *target;
 
 	for (unsigned int i = 0; i < guard->targets_count; i++) {
 		target = &guard->targets[i];
-		if (target->device == site->device && target->inode == site->inode)
+		if (sites_same_place(&target->place, &place))
 			return target;
 	}
 	if (guard->targets_count == TARGETS)
 		return NULL;
 	target = &guard->targets[guard->targets_count++];
-	*target = (struct target){
-		.device = site->device, .inode = site->inode, .registry = site->registry};
+	*target = (struct target){.place = place, .registry = site->registry};
 	return target;
 }
 
@@ -172,8 +172,8 @@ static bool cpu_since(const struct guard *guard, struct target *target, uint64_t
 	unsigned int count = 0, known = 0;
 	uint64_t ticks = 0;
 	pid_t pids[RUNNERS];
-	unsigned int found =
-		follow_runners(guard->follow, target->device, target->inode, pids, RUNNERS);
+	unsigned int found = follow_runners(guard->follow, target->place.program_device,
+					    target->place.program_inode, pids, RUNNERS);
 
 	for (unsigned int i = 0; i < found; i++) {
 		struct runner *runner = &now[count];
@@ -210,15 +210,17 @@ static void switch_off(struct guard *guard, const struct target *target)
 	log_error("target switched off: its probes cost more than their budget",
 		  "registry=%s inode=%llu cost_percent=%u.%02u budget_percent=%u.%02u "
 		  "hits_per_s=%llu ns_per_hit=%llu back=\"pulltap on\"",
-		  log_quote(name, sizeof(name), registry.name), (unsigned long long)target->inode,
-		  target->share / 100, target->share % 100, guard->budget / 100,
-		  guard->budget % 100,
+		  log_quote(name, sizeof(name), registry.name),
+		  (unsigned long long)target->place.inode, target->share / 100, target->share % 100,
+		  guard->budget / 100, guard->budget % 100,
 		  (unsigned long long)(target->hits * 1000000000 / guard->elapsed_ns),
 		  (unsigned long long)target->ns_per_hit);
-	for (uint32_t i = 0; i < PT_SITES; i++)
-		if (guard->kernel->sites[i].device == target->device &&
-		    guard->kernel->sites[i].inode == target->inode)
+	for (uint32_t i = 0; i < PT_SITES; i++) {
+		struct site_place place = sites_place(&guard->kernel->sites[i]);
+
+		if (sites_same_place(&place, &target->place))
 			off_site(guard->kernel, i, PT_SITE_OFF_GUARD, true);
+	}
 }
 
 /* Returns whether the target is above its budget, or seems to be. */
@@ -278,7 +280,7 @@ json_t *guard_json(const struct guard *guard)
 		sites_registry(guard->kernel, target->registry, &registry);
 		json_array_append_new(targets,
 				      json_pack("{s:s, s:I, s:f, s:I, s:I}", "registry",
-						registry.name, "inode", (json_int_t)target->inode,
+						registry.name, "inode", (json_int_t)target->place.inode,
 						"cpu_percent", target->share / 100.0, "ns_per_hit",
 						(json_int_t)target->ns_per_hit, "strikes",
 						(json_int_t)target->strikes));

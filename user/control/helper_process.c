@@ -7,12 +7,12 @@
 #include "attach/uprobe.h"
 #include "base/helper.h"
 
-static int open_program(pid_t pid)
+static int open_of(pid_t pid, const char *entry)
 {
 	char path[64];
 	int fd;
 
-	snprintf(path, sizeof(path), "/proc/%d/exe", pid);
+	snprintf(path, sizeof(path), "/proc/%d/%s", pid, entry);
 	/* a container may put a FIFO there in a fake /proc of its own: never wait for a writer */
 	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	return fd < 0 ? -errno : fd;
@@ -22,7 +22,11 @@ static int act(const struct helper_request *request, const int *fds, unsigned in
 {
 	switch (request->act) {
 	case HELPER_OPEN_PROGRAM:
-		return open_program(request->pid);
+		return open_of(request->pid, "exe");
+	case HELPER_OPEN_MAPS:
+		return open_of(request->pid, "maps");
+	case HELPER_OPEN_ROOT:
+		return open_of(request->pid, "root");
 	case HELPER_ATTACH:
 		if (fds_count != HELPER_FDS)
 			return -EINVAL;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The other end of base/helper.h: a child that keeps the rights the agent gives up and does two
- * acts with them. It parses nothing, talks to nobody but the agent, and ends with it.
+ * The other end of base/helper.h: a child that keeps the rights the agent gives up and does a
+ * few acts with them. It parses nothing, talks to nobody but the agent, and ends with it.
  */
 #ifndef PULLTAP_CONTROL_HELPER_PROCESS_H
 #define PULLTAP_CONTROL_HELPER_PROCESS_H

@@ -12,11 +12,16 @@
 #include "discover/build_info.h"
 #include "discover/file_identity.h"
 
+typedef int inspect_fn(const struct elf_image *image, struct binary *ret);
+
 /* One per way in. A binary is of one kind. */
-static int (*const kinds[])(const struct elf_image *image, struct binary *ret) = {
-	go_binary_inspect,
-	apache_binary_inspect,
-	nginx_binary_inspect,
+static const struct {
+	enum way way;
+	inspect_fn *inspect;
+} kinds[] = {
+	{WAY_GO, go_binary_inspect},
+	{WAY_APACHE, apache_binary_inspect},
+	{WAY_NGINX, nginx_binary_inspect},
 };
 
 void binary_refuse(struct binary *binary, const char *fmt, ...)
@@ -34,19 +39,36 @@ void binary_refuse(struct binary *binary, const char *fmt, ...)
 	va_end(ap);
 }
 
-int binary_inspect_source(struct byte_source *source, struct binary *ret)
+static int inspect_kinds(const struct elf_image *image, struct binary *ret)
+{
+	int err = -ENOENT;
+
+	for (unsigned int i = 0; err == -ENOENT && i < sizeof(kinds) / sizeof(*kinds); i++) {
+		err = kinds[i].inspect(image, ret);
+		ret->way = kinds[i].way;
+	}
+	return err;
+}
+
+static int inspect_source(struct byte_source *source, inspect_fn *inspect, struct binary *ret)
 {
 	struct elf_image image;
 	int err = elf_image_init(&image, source);
 
-	if (err)
-		return err;
-	err = -ENOENT;
-	for (unsigned int i = 0; err == -ENOENT && i < sizeof(kinds) / sizeof(*kinds); i++)
-		err = kinds[i](&image, ret);
+	err = err ?: inspect(&image, ret);
 	if (!err)
 		build_info_id(&image, ret->build_id, sizeof(ret->build_id));
 	return err;
+}
+
+int binary_inspect_source(struct byte_source *source, struct binary *ret)
+{
+	return inspect_source(source, inspect_kinds, ret);
+}
+
+int binary_inspect_openssl_source(struct byte_source *source, struct binary *ret)
+{
+	return inspect_source(source, openssl_binary_inspect, ret);
 }
 
 static void free_source(struct byte_source **source)
@@ -54,7 +76,7 @@ static void free_source(struct byte_source **source)
 	byte_source_free(source);
 }
 
-int binary_inspect(int fd, struct binary *ret)
+static int inspect_file(int fd, inspect_fn *inspect, struct binary *ret)
 {
 	_cleanup_(free_source) struct byte_source *source = NULL;
 	struct file_identity file;
@@ -73,8 +95,18 @@ int binary_inspect(int fd, struct binary *ret)
 		return err;
 	binary.device = file.device;
 	binary.inode = file.inode;
-	err = binary_inspect_source(source, &binary);
+	err = inspect_source(source, inspect, &binary);
 	if (!err)
 		*ret = binary;
 	return err;
+}
+
+int binary_inspect(int fd, struct binary *ret)
+{
+	return inspect_file(fd, inspect_kinds, ret);
+}
+
+int binary_inspect_openssl(int fd, struct binary *ret)
+{
+	return inspect_file(fd, openssl_binary_inspect, ret);
 }

@@ -14,6 +14,7 @@
 
 #include "../../bpf/abi.h"
 #include "base/cleanup.h"
+#include "discover/way.h"
 
 #define BINARY_SITES 16
 
@@ -27,6 +28,7 @@ struct binary_site {
 };
 
 struct binary {
+	enum way way; /* what it was recognised as */
 	/* what the probe will stand in, see file_identity.h: one value for all overlay mounts */
 	uint64_t device;
 	uint64_t inode;
@@ -54,5 +56,12 @@ struct binary {
  * that starts over, so a count there would be wrong, not just slow.
  */
 must_check int binary_inspect(int fd, struct binary *ret);
+
+/*
+ * The same for OpenSSL, in libssl or in a program that has it inside. Whose hits its sites count,
+ * struct pt_tls_layout's exe_inode and exe_device, is the caller's to fill in. -ENOENT: there is no
+ * SSL_read in it.
+ */
+must_check int binary_inspect_openssl(int fd, struct binary *ret);
 
 #endif

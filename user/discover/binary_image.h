@@ -11,5 +11,6 @@
 
 /* As binary_inspect(); device and inode stay as they are in *ret. */
 must_check int binary_inspect_source(struct byte_source *source, struct binary *ret);
+must_check int binary_inspect_openssl_source(struct byte_source *source, struct binary *ret);
 
 #endif

@@ -13,6 +13,9 @@ must_check int go_binary_inspect(const struct elf_image *image, struct binary *r
 must_check int apache_binary_inspect(const struct elf_image *image, struct binary *ret);
 must_check int nginx_binary_inspect(const struct elf_image *image, struct binary *ret);
 
+/* Not a kind of its own: any program may use it, and the operator has to say so. */
+must_check int openssl_binary_inspect(const struct elf_image *image, struct binary *ret);
+
 /* Adds one reason why something of it can't be probed. */
 __attribute__((format(printf, 2, 3))) void binary_refuse(struct binary *binary, const char *fmt,
 							 ...);

@@ -11,6 +11,7 @@ struct entry {
 
 /* A ring: walking 1,024 entries takes a microsecond or two, once per exec. */
 struct catalog {
+	int (*inspect)(int fd, struct binary *ret);
 	unsigned int count;
 	unsigned int next;
 	uint64_t read;
@@ -18,12 +19,13 @@ struct catalog {
 	struct entry entries[CATALOG_FILES];
 };
 
-int catalog_new(struct catalog **ret)
+int catalog_new(struct catalog **ret, int (*inspect)(int fd, struct binary *ret))
 {
 	struct catalog *catalog = calloc(1, sizeof(*catalog));
 
 	if (!catalog)
 		return -ENOMEM;
+	catalog->inspect = inspect;
 	*ret = catalog;
 	return 0;
 }
@@ -69,24 +71,52 @@ static void remember(struct catalog *catalog, const struct file_identity *file, 
 		catalog->count++;
 }
 
+/* What is known of a file; -EAGAIN when it has to be read. */
+static int recall(struct catalog *catalog, const struct file_identity *file, struct binary *ret)
+{
+	const struct entry *entry = find(catalog, file);
+
+	if (!entry)
+		return -EAGAIN;
+	catalog->known++;
+	if (!entry->result)
+		*ret = *entry->binary;
+	return entry->result;
+}
+
+static int read_file(struct catalog *catalog, int fd, const struct file_identity *file,
+		     struct binary *ret)
+{
+	int err = catalog->inspect(fd, ret);
+
+	catalog->read++;
+	remember(catalog, file, err, ret);
+	return err;
+}
+
+int catalog_inspect_file(struct catalog *catalog, int fd, struct binary *ret)
+{
+	struct file_identity file;
+	int err = file_identity_read(fd, &file);
+
+	err = err ?: recall(catalog, &file, ret);
+	return err == -EAGAIN ? read_file(catalog, fd, &file, ret) : err;
+}
+
 int catalog_inspect(struct catalog *catalog, int proc, pid_t pid, struct binary *ret,
 		    struct file_identity *ret_file)
 {
 	_cleanup_close_ int fd = -1;
-	const struct entry *entry;
 	struct file_identity file;
 	int err;
 
 	err = process_binary(proc, pid, &file);
 	if (err)
 		return err;
-	entry = find(catalog, &file);
-	if (entry) {
-		catalog->known++;
+	err = recall(catalog, &file, ret);
+	if (err != -EAGAIN) {
 		*ret_file = file;
-		if (!entry->result)
-			*ret = *entry->binary;
-		return entry->result;
+		return err;
 	}
 	err = process_open_binary(proc, pid, &fd);
 	/* asked of the open file again: the process may have started another program meanwhile */
@@ -95,10 +125,7 @@ int catalog_inspect(struct catalog *catalog, int proc, pid_t pid, struct binary 
 	if (err)
 		return err;
 	*ret_file = file;
-	catalog->read++;
-	err = binary_inspect(fd, ret);
-	remember(catalog, &file, err, ret);
-	return err;
+	return read_file(catalog, fd, &file, ret);
 }
 
 void catalog_counts(const struct catalog *catalog, uint64_t *ret_read, uint64_t *ret_known)

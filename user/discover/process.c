@@ -100,7 +100,7 @@ static int open_program(int proc, pid_t pid, int flags, int *ret_fd)
 
 	if (!helper_may(err))
 		return err;
-	*ret_fd = helper_open_program(pid);
+	*ret_fd = helper_open(HELPER_OPEN_PROGRAM, pid);
 	return *ret_fd < 0 ? *ret_fd : 0;
 }
 
@@ -129,7 +129,7 @@ static ssize_t read_link(int proc, pid_t pid, char *ret, unsigned int size)
 	n = readlinkat(proc, path, ret, size);
 	if (n >= 0 || !helper_may(-errno))
 		return n < 0 ? -errno : n;
-	fd = helper_open_program(pid);
+	fd = helper_open(HELPER_OPEN_PROGRAM, pid);
 	if (fd < 0)
 		return fd;
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);

@@ -61,14 +61,40 @@ static int parse_pid(struct target *ret, char *message, unsigned int size)
 	return 0;
 }
 
+/*
+ * WAY: before the value. A path begins with '/', so whatever colons it has are its own. A word with
+ * one is refused, for it would be a misspelt way that waits for ever.
+ */
+static int parse_way(const char **text, struct target *ret, char *message, unsigned int size)
+{
+	size_t length = strcspn(*text, ":/");
+
+	if ((*text)[length] != ':')
+		return 0;
+	ret->way = way_find(*text, length);
+	if (ret->way) {
+		*text += length + 1;
+		return 0;
+	}
+	return invalid(message, size,
+		       "'%.*s' is no way in: that is " WAY_NAMES
+		       ", or none; an executable with a ':' in its name is given by its path",
+		       (int)(length < 32 ? length : 32), *text);
+}
+
 static int parse_value(const char *text, struct target *ret, char *message, unsigned int size)
 {
-	size_t length = strlen(text);
+	size_t length;
+	int err = parse_way(&text, ret, message, size);
 
+	if (err)
+		return err;
+	length = strlen(text);
 	if (!length)
 		return invalid(message, size,
-			       "nothing after '=': a process id, an executable or a container id "
-			       "is needed");
+			       "nothing after '%s': a process id, an executable or a container id "
+			       "is needed",
+			       ret->way ? ":" : "=");
 	if (length >= sizeof(ret->value))
 		return invalid(message, size, "the path has %zu bytes, at most %zu fit", length,
 			       sizeof(ret->value) - 1);
@@ -101,7 +127,8 @@ int target_parse(const char *text, struct target *ret, char *message, unsigned i
 
 	if (!equals)
 		return invalid(message, message_size,
-			       "no '=': a target is NAME=PID, NAME=EXECUTABLE or NAME=CONTAINER");
+			       "no '=': a target is NAME=[WAY:]PID, NAME=[WAY:]EXECUTABLE or "
+			       "NAME=[WAY:]CONTAINER");
 	err = parse_name(text, (size_t)(equals - text), &target, message, message_size);
 	if (!err)
 		err = parse_value(equals + 1, &target, message, message_size);

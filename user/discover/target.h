@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * --target NAME=PID|EXE|CONTAINER: which processes belong to the registry NAME.
+ * --target NAME=[WAY:]PID|EXE|CONTAINER: which processes belong to the registry NAME.
  *
  *   NAME       1 to 63 bytes of A-Z a-z 0-9 . _ : / -
+ *   WAY        go, nginx, apache or openssl (way.h): what has to be probed; without one the
+ *              executable is what it turns out to be, and openssl is never meant
  *   PID        digits only: this very process, until it ends
  *   EXE        with a '/': absolute path of an executable, on this host or as a container's
  *              process sees itself; without: the last part of such a path
@@ -19,6 +21,7 @@
 
 #include "base/cleanup.h"
 #include "discover/process.h"
+#include "discover/way.h"
 
 #define TARGET_NAME 64
 #define TARGET_CONTAINER_DIGITS 6
@@ -32,6 +35,7 @@ enum target_kind {
 struct target {
 	char name[TARGET_NAME];
 	enum target_kind kind;
+	enum way way; /* WAY_ANY: none was named */
 	pid_t pid;
 	char value[PROCESS_EXE]; /* path or word */
 	bool container; /* the word may be the start of a container's id */

@@ -22,7 +22,7 @@ struct room {
 static void room_new(struct room *room)
 {
 	room->catalog = NULL;
-	assert_int_equal(catalog_new(&room->catalog), 0);
+	assert_int_equal(catalog_new(&room->catalog, binary_inspect), 0);
 	fake_proc_new(&room->proc);
 	fake_proc_folder(&room->proc, "7");
 }

@@ -83,6 +83,52 @@ static void word_is_a_name_or_container(void **state)
 	assert_false(parse("a=" ID "0").container);
 }
 
+static void way_is_what_stands_before_the_first_colon(void **state)
+{
+	static const struct {
+		const char *text;
+		enum way way;
+		enum target_kind kind;
+		const char *value;
+	} cases[] = {
+		{"a=openssl:/usr/sbin/haproxy", WAY_OPENSSL, TARGET_PATH, "/usr/sbin/haproxy"},
+		{"a=nginx:/opt/a:b/nginx", WAY_NGINX, TARGET_PATH, "/opt/a:b/nginx"},
+		{"a=go:registry", WAY_GO, TARGET_WORD, "registry"},
+		{"a=apache:0123abcdef", WAY_APACHE, TARGET_WORD, "0123abcdef"},
+		{"a=openssl:42", WAY_OPENSSL, TARGET_PID, "42"},
+		/* a registry's name may look like one */
+		{"openssl:go=registry", WAY_ANY, TARGET_WORD, "registry"},
+		/* without a way, colons are the path's own */
+		{"a=/opt/openssl:/x", WAY_ANY, TARGET_PATH, "/opt/openssl:/x"},
+		{"a=/openssl:", WAY_ANY, TARGET_PATH, "/openssl:"},
+	};
+
+	(void)state;
+	for (unsigned int i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		struct target t = parse(cases[i].text);
+
+		assert_int_equal(t.way, cases[i].way);
+		assert_int_equal(t.kind, cases[i].kind);
+		assert_string_equal(t.value, cases[i].value);
+	}
+	assert_true(parse("a=apache:0123abcdef").container);
+}
+
+static void way_that_is_none_names_those_there_are(void **state)
+{
+	(void)state;
+	assert_invalid("a=opensl:/usr/sbin/haproxy", "'opensl' is no way in: that is go, nginx");
+	assert_invalid("a=OpenSSL:/usr/sbin/haproxy", "'OpenSSL' is no way in");
+	assert_invalid("a=opensslx:haproxy", "'opensslx'");
+	assert_invalid("a=:haproxy", "'' is no way in");
+	assert_invalid("a=any:haproxy", "'any' is no way in");
+	assert_invalid("a=foo:bar", "is given by its path");
+	assert_invalid("a=openssl:", "nothing after ':'");
+	assert_invalid("a=openssl:bin/haproxy", "start with '/'");
+	assert_invalid("a=openssl:/opt/", "folder");
+	assert_invalid("a=openssl:go:/opt/x", "start with '/'");
+}
+
 static void name_at_limit_is_taken(void **state)
 {
 	char text[80];
@@ -236,6 +282,8 @@ int main(void)
 		cmocka_unit_test(digits_are_a_pid),
 		cmocka_unit_test(slash_makes_a_path),
 		cmocka_unit_test(word_is_a_name_or_container),
+		cmocka_unit_test(way_is_what_stands_before_the_first_colon),
+		cmocka_unit_test(way_that_is_none_names_those_there_are),
 		cmocka_unit_test(name_at_limit_is_taken),
 		cmocka_unit_test(malformed_target_says_what_is_wrong),
 		cmocka_unit_test(message_without_room_is_cut),
