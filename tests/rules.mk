@@ -124,8 +124,8 @@ test-go-matrix: $(ALONE) ## servers of every Go version, HTTP/1.1, TLS and HTTP/
 	$(PYTEST) tests/kernel/test_go_matrix.py
 test-frontends: $(ALONE) ## nginx and apache in front of a registry: every build, protocol and way of serving
 	PULLTAP_REQUESTS=50000 $(PYTEST) tests/kernel/test_nginx_memory.py tests/e2e/test_nginx.py \
-		tests/e2e/test_nginx_shapes.py tests/e2e/test_apache.py \
-		tests/e2e/test_topology.py
+		tests/e2e/test_nginx_shapes.py tests/e2e/test_topology.py \
+		tests/kernel/test_apache*.py tests/e2e/test_apache*.py
 test-load: $(ALONE) ## three million pulls over 100,000 keys, adoption, off and on
 	$(PYTEST) tests/kernel/test_load.py
 test-crash: $(ALONE) ## 200 deaths of the agent and of the database's sessions

@@ -36,13 +36,13 @@ def nginx(keep, registry):
     return keep(Nginx(registry.port)).start()
 
 
-def watch(keep, nginx, database, *arguments):
-    return keep(Agent(database.conninfo(), nginx.binary, hint=300,
+def watch(keep, server, database, *arguments):
+    return keep(Agent(database.conninfo(), server.binary, hint=300,
                       arguments=["--clients", *arguments])).start()
 
 
-def finish(nginx, agent):
-    nginx.settle()
+def finish(server, agent):
+    server.settle()
     agent.stop()
 
 
@@ -128,6 +128,29 @@ def test_lines_of_a_trusted_proxy_are_taken_as_documented(keep, registry, nginx,
     assert books.counter(database, "note_client_unread") == (len(headers) > 200)
 
 
+def check_clients_are_known(keep, registry, database, folder, server, http2):
+    """Rules by agent and by forwarded address, kinds of client, an index's children."""
+    image = Image("builds", PLATFORMS)
+    registry.push(image, "team/app", "v1")
+    agent = watch(keep, server, database, "--trusted-proxy", "127.0.0.0/8", "--rules", folder.write(
+        "rules", "exclude scanner user-agent=trivy*\nexclude far peer=203.0.113.0/24\n"))
+    path, child = "/v2/team/app/manifests/", image.children[PLATFORMS[1]][0]
+    for asks in ([load.ask("GET", path + "v1", User_Agent="trivy/0.50")] * 3,
+                 [load.ask("GET", path + "v1", X_Forwarded_For="203.0.113.9")] * 4,
+                 [load.ask("GET", path + "v1", User_Agent="skopeo/1.9")],
+                 [load.ask("GET", path + child, User_Agent="skopeo/1.9")]):
+        load.curl(server, asks, http2=http2)
+    finish(server, agent)
+    assert totals(database) == (1, 0, 7)
+    assert {row["rule"]: row["excluded"] for row in database.rows("select * from pulltap.rules")} \
+        == {"scanner": 3, "far": 4}
+    assert [(row["client"], row["pulls"]) for row in
+            database.rows("select * from pulltap.clients")] == [("skopeo", 2)]
+    assert relations(database) == {("team/app", image.digest, child): 1}
+    books.check_windows(database)
+    assert books.counter(database, "note_client_unread") == 0
+
+
 @pytest.mark.parametrize("name", ["installed", "bullseye", "trixie", "sid", "plain"])
 @pytest.mark.parametrize("tls,http2", [(False, False), (True, True)], ids=["plain", "http2"])
 def test_every_build_knows_its_clients(keep, registry, database, folder, name, tls, http2):
@@ -137,26 +160,8 @@ def test_every_build_knows_its_clients(keep, registry, database, folder, name, t
         if not build:
             pytest.skip(f"the build {name} could not be had here")
         binary, chroot = build.binary, build.chroot
-    image = Image("builds", PLATFORMS)
-    registry.push(image, "team/app", "v1")
     nginx = keep(Nginx(registry.port, tls, http2, binary=binary, chroot=chroot)).start()
-    agent = watch(keep, nginx, database, "--trusted-proxy", "127.0.0.0/8", "--rules", folder.write(
-        "rules", "exclude scanner user-agent=trivy*\nexclude far peer=203.0.113.0/24\n"))
-    path, child = "/v2/team/app/manifests/", image.children[PLATFORMS[1]][0]
-    for asks in ([load.ask("GET", path + "v1", User_Agent="trivy/0.50")] * 3,
-                 [load.ask("GET", path + "v1", X_Forwarded_For="203.0.113.9")] * 4,
-                 [load.ask("GET", path + "v1", User_Agent="skopeo/1.9")],
-                 [load.ask("GET", path + child, User_Agent="skopeo/1.9")]):
-        load.curl(nginx, asks, http2=http2)
-    finish(nginx, agent)
-    assert totals(database) == (1, 0, 7)
-    assert {row["rule"]: row["excluded"] for row in database.rows("select * from pulltap.rules")} \
-        == {"scanner": 3, "far": 4}
-    assert [(row["client"], row["pulls"]) for row in
-            database.rows("select * from pulltap.clients")] == [("skopeo", 2)]
-    assert relations(database) == {("team/app", image.digest, child): 1}
-    books.check_windows(database)
-    assert books.counter(database, "note_client_unread") == 0
+    check_clients_are_known(keep, registry, database, folder, nginx, http2)
 
 
 @pytest.mark.parametrize("name", ["docker", "containerd", "podman", "skopeo", "buildah"])

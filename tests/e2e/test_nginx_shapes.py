@@ -15,7 +15,7 @@ from lib.agent import Agent
 from lib.images import ACCEPT, Image
 from lib.nginx import Nginx, installed
 from lib.proc import CI
-from lib.raw import raw, streams
+from lib.raw import heads, raw, streams
 from lib.registry import Registry
 from lib.truth import SentTruth
 
@@ -128,22 +128,7 @@ def test_malformed_and_enormous_heads_switch_nothing_off(keep, database, figure)
     registry.push(Image("one"), "a", "t")
     nginx = keep(Nginx(registry.port)).start()
     agent = keep(Agent(database.conninfo(), nginx.binary)).start()
-    tail = (b" HTTP/1.1\r\nHost: a\r\nConnection: close\r\nAccept: " + ACCEPT.encode() +
-            b"\r\n\r\n")
-    shapes = [b"GET http://a/v2/a/manifests/t" + tail, b"GET http://a?x=/v2/a/manifests/t" + tail,
-              b"GET http://a" + tail, b"OPTIONS *" + tail, b"CONNECT a:443" + tail,
-              b"A" * 7 + b" /v2/a/manifests/t" + tail, b"_" * 4000 + b" /v2/a/manifests/t" + tail,
-              b"GET /" + b"x" * 7000 + tail, b"GET /" + b"x" * 70000 + tail,
-              b"GET /v2/" + b"x" * 600 + b"/manifests/t" + tail,
-              b"GET /v2/a/manifests/t" + tail.replace(b"Host: a", b"Host: a\r\nX: " + b"y" * 40000),
-              b"GET  /v2/a/manifests/t" + tail, b"GET /v2/a/manifests/%00" + tail,
-              b"get /v2/a/manifests/t" + tail, b"\x16\x03\x01\x02\x00\x01\x00" * 20,
-              b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"\r\n\r\nGET /v2/a/manifests/t" + tail,
-              b"GET /v2/a/../a/manifests/t" + tail, b"GET //v2//a//manifests/t" + tail,
-              b"GET /v2/a/manifests/t HTTP/1.9\r\nHost: a\r\nConnection: close\r\n\r\n",
-              b"GET /v2/a/manifests/t HTTP/3.0" + tail[9:],
-              b"POST /v2/a/manifests/t HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n"
-              b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /v2/a/manifests/t" + tail]
+    shapes = heads()
     for shape in shapes * 3:
         raw(nginx, shape, 0.3)
     nginx.settle()
