@@ -5,14 +5,17 @@ as targets. Each pull counts at one place, from the first one on, whoever starts
 when; what is counted there equals that place's own log.
 """
 import http.client
+import os
+import re
+import secrets
 
 import pytest
 
 from lib import books, load
-from lib.agent import Agent
-from lib.images import Image
+from lib.agent import Agent, pulltap
+from lib.images import ACCEPT
 from lib.nginx import Nginx, installed
-from lib.proc import CI, until
+from lib.proc import CI, run, until
 from lib.registry import Registry
 from lib.truth import SentTruth, Truth
 
@@ -261,3 +264,208 @@ def test_of_a_chain_of_front_ends_one_counts(keep, database, count_at):
     assert truth.pulls > 0
     books.check(database, truth, registry=counts)
     assert database.manifests(silent) == []
+
+
+def look(agent):
+    """The agent's own words about who talks to whom, as soon as it has some."""
+    until(lambda: agent.status_file()["topology"]["links"], 30, what="the agent sees who talks")
+    return agent.status_file()["topology"]
+
+
+def ends(topology):
+    """[(registry, registry or None, address)] of the links."""
+    programs = topology["programs"]
+    return sorted((programs[link["from"]]["registry"],
+                   link["to"] is not None and programs[link["to"]]["registry"], link["address"])
+                  for link in topology["links"])
+
+
+def doctor(agent, database):
+    return pulltap("doctor", "--bpffs", agent.bpffs, "--state-dir", agent.state, "--database",
+                   database.conninfo(), check=False).stdout
+
+
+def test_who_talks_to_whom_is_named(keep, database):
+    """nginx keeps its connections to the registry; that one's own talks to nobody."""
+    registry = filled(keep)
+    inner, outer = chain(keep, registry)
+    agent = watch(keep, database, ("outer", outer), ("inner", inner), ("hub", registry)).start()
+    ask(outer, registry.names())
+    until(lambda: len(look(agent)["links"]) == 2, 30, what="both links are seen")
+    topology = look(agent)
+    assert ends(topology) == [("inner", "hub", registry.host), ("outer", "inner", inner.host)]
+    assert {program["registry"]: (program["place"], program["counts"], program["behind"])
+            for program in topology["programs"]} == {
+                "hub": ("registry", True, False), "inner": ("front end", False, True),
+                "outer": ("front end", False, True)}
+    said = doctor(agent, database)
+    assert f"(nginx, pid {inner.pid}) talks to registry hub (docker-registry, pid " \
+        f"{registry.pid}) at {registry.host}" in said
+    assert "front end outer (nginx, pid" in said and "docker-registry" in said
+    # one place counts: nothing that a person has to see to
+    assert agent.status()["trouble"] == []
+    agent.stop()
+
+
+def test_two_places_that_count_and_talk_are_trouble(keep, database):
+    registry = filled(keep)
+    nginx = keep(Nginx(registry.port)).start()
+    agent = watch(keep, database, ("front", nginx), ("hub", registry), count_at=["both"]).start()
+    ask(nginx, registry.names())
+    look(agent)
+    trouble, = agent.status()["trouble"]
+    assert "front end front (nginx, pid" in trouble["what"] and "both count" in trouble["what"]
+    assert trouble["what"] in doctor(agent, database)
+    agent.stop()
+
+
+def test_a_front_end_of_another_registry_that_does_not_count_is_named(keep, database):
+    """A registry of this node counts, so nginx does not, although it stands before another one."""
+    registry, remote = filled(keep), filled(keep)
+    nginx = keep(Nginx(remote.port)).start()
+    agent = watch(keep, database, ("hub", registry), ("edge", nginx)).start()
+    ask(nginx, remote.names())
+    assert ends(look(agent)) == [("edge", False, remote.host)]
+    said = doctor(agent, database)
+    assert "front end edge (nginx, pid" in said and "--count-at=edge" in said
+    # on loopback it may be a port that is published for the one that counts: sockets don't tell
+    assert agent.status()["trouble"] == [] and "sockets do not show who that is" in said
+    agent.pause()
+    agent.arguments.append("--count-at=edge")
+    agent.start()
+    since = nginx.mark()
+    ask(nginx, remote.names())
+    nginx.settle()
+    agent.stop()
+    books.check(database, SentTruth().feed(nginx.requests(since)), registry="edge")
+
+
+def test_a_registry_behind_a_unix_socket_counts_once_and_is_named(keep, database):
+    registry = filled(keep)
+    names = registry.names()
+    socket = registry.folder / "registry.sock"
+    behind = keep(Registry(storage=registry.storage, environment={
+        "REGISTRY_HTTP_NET": "unix", "REGISTRY_HTTP_ADDR": socket}))
+    nginx = keep(Nginx(1, http=f"upstream hub {{ server unix:{socket}; keepalive 8; }}",
+                       server="location / { proxy_pass http://hub; }")).start()
+    agent = watch(keep, database, ("front", nginx), ("test", behind))
+    behind.start(lambda: os.path.exists(socket))
+    agent.start()
+    ask(nginx, names)
+    behind.settle()
+    assert ends(look(agent)) == [("front", "test", f"unix:{socket}")]
+    assert "is asked over a unix socket, which has no address" in doctor(agent, database)
+    agent.stop()
+    logged = behind.requests()
+    assert len(logged) == 80
+    books.check(database, Truth(names).feed(logged))
+    assert database.manifests("front") == []
+
+
+@pytest.fixture
+def network(keep):
+    """A network namespace at the other end of a cable; (name, this end's and that end's address)."""
+    number = secrets.randbelow(200) + 20
+    name, here, there = f"pt{os.getpid()}", f"10.213.{number}.1", f"10.213.{number}.2"
+    script = (f"ip netns add {name} && ip link add {name}a type veth peer name {name}b netns {name}"
+              f" && ip address add {here}/24 dev {name}a && ip link set {name}a up"
+              f" && ip -n {name} address add {there}/24 dev {name}b"
+              f" && ip -n {name} link set {name}b up && ip -n {name} link set lo up")
+    done = run(["sh", "-c", script], check=False)
+    if done.returncode:
+        run(["ip", "netns", "delete", name], check=False)
+        if CI:
+            pytest.fail(f"no network namespace can be made here: {done.stderr}")
+        pytest.skip(f"no network namespace can be made here: {done.stderr}")
+    yield name, here, there
+    run(["ip", "netns", "delete", name], check=False)
+
+
+def test_a_registry_in_another_network_namespace_counts_once_and_is_named(keep, database, network):
+    name, here, there = network
+    registry = filled(keep)
+    names = registry.names()
+    inside = keep(Registry(storage=registry.storage))
+    inside.move(there, ["ip", "netns", "exec", name])
+    nginx = keep(Nginx(1, http=f"upstream hub {{ server {inside.host}; keepalive 8; }}",
+                       server="location / { proxy_pass http://hub; }")).start()
+    agent = watch(keep, database, ("front", nginx), ("test", inside)).start()
+    inside.start(lambda: run(["curl", "-sf", inside.url + "/v2/"], check=False).returncode == 0)
+    until(lambda: agent.events("target attached")[-1]["registry"] == "test", 20,
+          what="the registry is probed")
+    since = inside.mark()
+    ask(nginx, names)
+    inside.settle()
+    assert ends(look(agent)) == [("front", "test", inside.host)]
+    link, = look(agent)["links"]
+    assert link["client"] == here and not link["trusted"]
+    assert f"--trusted-proxy={here}" in doctor(agent, database)
+    agent.stop()
+    logged = inside.requests(since)
+    assert len(logged) == 80
+    books.check(database, Truth(names).feed(logged))
+    assert database.manifests("front") == []
+
+
+FORWARDED = """
+location / {
+	proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $http_host;
+	proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+	proxy_pass http://registry;
+}
+"""
+
+
+def test_what_doctor_advises_lets_the_registry_know_its_clients(keep, database, folder):
+    """
+    A rule for one client and the HEADs and GETs of others, all through one nginx. A client that
+    writes itself into the header gains nothing by it.
+    """
+    registry = filled(keep)
+    (repository, tag), digest = sorted(registry.names().items())[0]
+    nginx = keep(Nginx(registry.port, server=FORWARDED)).start()
+    rules = folder.write("rules", "exclude scanner peer=127.0.0.9\n")
+    agent = watch(keep, database, ("front", nginx), ("test", registry), hint=60)
+    agent.arguments += ["--rules", rules]
+    agent.start()
+    ask_as(nginx, "127.0.0.9", "HEAD", repository, tag)
+    look(agent)
+    said = doctor(agent, database)
+    assert "proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;" in said
+    advice = re.search(r"--trusted-proxy=\S+", said).group(0)
+    assert advice == "--trusted-proxy=127.0.0.1"
+    agent.pause()
+    assert excluded(database) == 0, "without it the rule sees nginx alone"
+    agent.arguments.append(advice)
+    agent.start()
+    for _ in range(3):
+        ask_as(nginx, "127.0.0.9", "GET", repository, tag)  # the scanner
+        ask_as(nginx, "127.0.0.9", "GET", repository, tag, "127.0.0.5")  # and its lie
+        ask_as(nginx, "127.0.0.2", "HEAD", repository, tag)
+        ask_as(nginx, "127.0.0.3", "GET", repository, digest)  # not the one who asked HEAD
+        ask_as(nginx, "127.0.0.2", "GET", repository, digest)  # he is
+    look(agent)
+    assert "sees 127.0.0.1 as every client" not in doctor(agent, database)
+    registry.settle()
+    agent.stop()
+    books.check_windows(database)
+    assert excluded(database) == 6
+    row, = [row for row in database.tags("test") if row["tag"] == tag]
+    assert (row["repository"], row["pulls"], row["checks"]) == (repository, 3, 1)
+    row, = [row for row in database.manifests("test") if row["digest"] == digest]
+    assert row["pulls"] == 6
+
+
+def ask_as(nginx, address, method, repository, reference, forwarded=None):
+    connection = http.client.HTTPConnection("127.0.0.1", nginx.port, timeout=30,
+                                            source_address=(address, 0))
+    headers = {"Accept": ACCEPT} | ({"X-Forwarded-For": forwarded} if forwarded else {})
+    connection.request(method, f"/v2/{repository}/manifests/{reference}", headers=headers)
+    reply = connection.getresponse()
+    reply.read()
+    connection.close()
+    assert reply.status == 200
+
+
+def excluded(database):
+    return database.value("select coalesce(sum(excluded), 0) as sum from pulltap.rules")

@@ -410,6 +410,11 @@ bool follow_tick(struct follow *follow)
 	return follow->again;
 }
 
+enum count_place follow_place(const struct follow *follow, uint32_t site)
+{
+	return follow->count_at.seats[site].place;
+}
+
 int follow_retire(struct follow *follow)
 {
 	struct pt_site site;

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+#include "attach/count_at_rule.h"
 #include "attach/kernel.h"
 
 struct follow;
@@ -63,6 +64,9 @@ int follow_ready(struct follow *follow);
  * somebody may be probed again.
  */
 bool follow_tick(struct follow *follow);
+
+/* Where a site stands among those that may see the same pull. */
+enum count_place follow_place(const struct follow *follow, uint32_t site);
 
 /* Detaches sites of files that are deleted and run by nobody. Returns how many binaries. */
 must_check int follow_retire(struct follow *follow);

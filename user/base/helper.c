@@ -113,3 +113,20 @@ int helper_attach(int program_fd, int file_fd, uint64_t file_offset, uint64_t co
 
 	return ask(&request, fds, HELPER_FDS);
 }
+
+int helper_list_sockets(pid_t pid, struct socket_list *ret)
+{
+	struct helper_request request = {.act = HELPER_LIST_SOCKETS, .pid = pid};
+	int got[HELPER_FDS], rc;
+	unsigned int got_count = 0;
+
+	if (helper < 0)
+		return -EPIPE;
+	rc = helper_send(helper, &request, sizeof(request), NULL, 0);
+	rc = rc ?: helper_receive(helper, ret, sizeof(*ret), got, &got_count);
+	while (got_count)
+		close(got[--got_count]);
+	if (!rc && ret->count > SOCKET_LIST)
+		rc = -EBADMSG;
+	return rc ?: ret->result;
+}

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Two kinds of act need rights that the agent gives up once it counts: opening what belongs to
- * another user's process, and attaching a probe. A helper process that keeps those rights does them on
- * request (control/helper_process.h); it is asked only where the kernel has refused the caller
- * itself. One thread: the agent's main one.
+ * Three kinds of act need rights that the agent gives up once it counts: opening what belongs to
+ * another user's process, listing its sockets, and attaching a probe. A helper process that keeps
+ * those rights does them on request (control/helper_process.h); it is asked only where the kernel
+ * has refused the caller itself. One thread: the agent's main one.
  */
 #ifndef PULLTAP_BASE_HELPER_H
 #define PULLTAP_BASE_HELPER_H
@@ -13,12 +13,14 @@
 #include <sys/types.h>
 
 #include "base/cleanup.h"
+#include "base/socket_list.h"
 
 enum helper_act {
 	HELPER_OPEN_PROGRAM,
 	HELPER_ATTACH,
 	HELPER_OPEN_MAPS, /* the list of what it has mapped */
 	HELPER_OPEN_ROOT, /* its root folder */
+	HELPER_LIST_SOCKETS,
 };
 
 /* From now on the helper at the other end of that socket is asked; -1: nobody is. */
@@ -34,13 +36,16 @@ bool helper_may(int rc);
 must_check int helper_open(enum helper_act act, pid_t pid);
 must_check int helper_attach(int program_fd, int file_fd, uint64_t file_offset, uint64_t cookie);
 
+/* socket_list_read() with its rights. */
+must_check int helper_list_sockets(pid_t pid, struct socket_list *ret);
+
 /* What goes through the socket, one packet each way. */
 
 #define HELPER_FDS 2
 
 struct helper_request {
 	uint32_t act;
-	int32_t pid; /* HELPER_OPEN_... */
+	int32_t pid; /* HELPER_OPEN_..., HELPER_LIST_SOCKETS */
 	uint64_t file_offset; /* HELPER_ATTACH, as the rest, with the two descriptors in order */
 	uint64_t cookie;
 };

@@ -29,6 +29,9 @@ __attribute__((format(printf, 5, 6))) void report_say(struct report *report, enu
 void doctor_status(struct report *report, const struct options *options,
 		   const struct kernel *kernel);
 
+/* Who talks to whom, where pulls are counted, and what clients look like there. */
+void doctor_topology(struct report *report, const json_t *status);
+
 /* What the database's views say about the last day: imbalance, losses, gaps; by node. */
 void doctor_stored_books(struct report *report, PGconn *connection);
 

@@ -48,6 +48,7 @@ void doctor_status(struct report *report, const struct options *options,
 			   json_string_value(json_object_get(trouble, "what")));
 	if (status && !i)
 		report_say(report, VERDICT_OK, "status", "", "nothing lost, the books balance");
+	doctor_topology(report, status);
 	json_decref(status);
 }
 

@@ -6,6 +6,7 @@
 #include "cli/status.h"
 #include "cli/status_truth.h"
 #include "cli/text.h"
+#include "cli/topology_words.h"
 #include "window/window.h"
 
 static json_int_t number(const json_t *object, const char *key)
@@ -156,4 +157,5 @@ void status_print(const json_t *status)
 	print_kernel(status);
 	print_books(status);
 	status_print_truths(status);
+	status_print_topology(status);
 }

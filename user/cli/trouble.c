@@ -165,6 +165,7 @@ json_t *trouble_find(const json_t *status)
 	find_probes(status, found);
 	trouble_truths(status, found);
 	trouble_switch(status, found);
+	trouble_topology(status, found);
 	if (json_object_get(json_object_get(status, "window"), "error"))
 		trouble_add(found, "see `pulltap doctor`", "the kernel's maps can't be read");
 	if (json_is_true(json_object_get(agent, "running")))

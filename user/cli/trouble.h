@@ -20,6 +20,8 @@ void trouble_add(json_t *found, const char *advice, const char *format, ...)
 const char *trouble_time(char buf[32], json_int_t unix_s);
 /* What an outside truth says otherwise: status_truth.c. */
 void trouble_truths(const json_t *status, json_t *found);
+/* Pulls that count twice or nowhere, as far as sockets show: trouble_topology.c. */
+void trouble_topology(const json_t *status, json_t *found);
 /* The kill switch, its sources, and targets that are off: trouble_switch.c. */
 void trouble_switch(const json_t *status, json_t *found);
 

@@ -51,6 +51,7 @@ void agent_write_status(struct agent *agent)
 	store_stats(agent->store, &agent->status.store);
 	switch_troubles(agent->switchboard, agent->status.troubles);
 	agent->status.guard = agent->guard;
+	agent->status.topology = agent->topology;
 	shipper_status(agent->shipper, &agent->status.shipper);
 	agent->status.truths_count = reconcile_reports(agent->reconcile, agent->status.truths);
 	rc = status_file_write(agent->options->state_dir, &agent->status);
@@ -92,6 +93,7 @@ static void on_tick(struct agent *agent)
 		agent->last_scan_s = agent_boot_s();
 		agent->rescan = false;
 	}
+	topology_watch_tick(agent->topology);
 	agent_write_status(agent);
 	notify_tick(&agent->notify, &agent->status.shipper, shipper_silent_s(agent->shipper));
 }

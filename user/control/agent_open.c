@@ -165,6 +165,9 @@ static int open_follow(struct agent *agent)
 	int rc = follow_new(&agent->follow, agent->kernel, &follow);
 
 	rc = rc ?: guard_new(&agent->guard, agent->kernel, agent->follow, options->guard_budget);
+	rc = rc
+		     ?: topology_watch_new(&agent->topology, agent->kernel, agent->follow,
+					   options->proxies.items, options->proxies.count);
 	if (rc)
 		return rc;
 	agent->events = ring_buffer__new(agent->kernel->events_fd, on_event, agent, NULL);
@@ -226,6 +229,7 @@ void agent_close(struct agent *agent)
 	shipper_free(&agent->shipper);
 	store_free(&agent->store);
 	ring_buffer__free(agent->events);
+	topology_watch_free(&agent->topology);
 	guard_free(&agent->guard);
 	follow_free(&agent->follow);
 	switch_free(&agent->switchboard);

@@ -21,6 +21,7 @@
 #include "control/reconcile.h"
 #include "control/status_file.h"
 #include "control/switch.h"
+#include "control/topology_watch.h"
 #include "store/embedded.h"
 #include "store/shipper.h"
 #include "window/spool.h"
@@ -38,6 +39,7 @@ struct agent {
 	struct switchboard *switchboard;
 	struct reconcile *reconcile;
 	struct guard *guard;
+	struct topology_watch *topology;
 	struct embedded *embedded;
 	struct ring_buffer *events;
 	int lock_fd, epoll_fd, signal_fd, window_fd, tick_fd, helper_fd;

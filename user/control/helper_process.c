@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 
 #include "attach/uprobe.h"
 #include "base/helper.h"
@@ -36,6 +37,29 @@ static int act(const struct helper_request *request, const int *fds, unsigned in
 	}
 }
 
+/* An answer without a descriptor, and a packet of its own size. */
+static int list_sockets(int socket, pid_t pid)
+{
+	static struct socket_list list; /* never what memory held before */
+
+	memset(&list, 0, sizeof(list));
+	if (socket_list_read(pid, &list))
+		list.count = 0;
+	return helper_send(socket, &list, sizeof(list), NULL, 0);
+}
+
+static int answer(int socket, const struct helper_request *request, const int *fds,
+		  unsigned int fds_count)
+{
+	int fd = act(request, fds, fds_count);
+	int32_t result = fd < 0 ? fd : 0;
+	int rc = helper_send(socket, &result, sizeof(result), &fd, fd < 0 ? 0 : 1);
+
+	if (fd >= 0)
+		close(fd);
+	return rc;
+}
+
 _Noreturn void helper_serve(int socket)
 {
 	struct helper_request request;
@@ -43,17 +67,14 @@ _Noreturn void helper_serve(int socket)
 	int fds[HELPER_FDS];
 
 	for (;;) {
-		int32_t result;
 		int rc = helper_receive(socket, &request, sizeof(request), fds, &fds_count);
-		int fd;
 
 		if (rc)
 			_exit(rc == -EPIPE ? 0 : 1);
-		fd = act(&request, fds, fds_count);
-		result = fd < 0 ? fd : 0;
-		rc = helper_send(socket, &result, sizeof(result), &fd, fd < 0 ? 0 : 1);
-		if (fd >= 0)
-			close(fd);
+		if (request.act == HELPER_LIST_SOCKETS)
+			rc = list_sockets(socket, request.pid);
+		else
+			rc = answer(socket, &request, fds, fds_count);
 		while (fds_count)
 			close(fds[--fds_count]);
 		if (rc)

@@ -40,7 +40,8 @@ static const char agent_calls[] =
 	"getgroups capget getrusage getrlimit times sysinfo uname getrandom";
 
 static const char helper_calls[] =
-	"read close fstat newfstatat sendmsg recvmsg brk munmap mremap futex perf_event_open "
+	"read close fstat newfstatat getdents64 readlinkat sendmsg recvmsg brk munmap mremap futex "
+	"perf_event_open "
 	"rt_sigreturn rt_sigaction rt_sigprocmask restart_syscall exit exit_group";
 
 /* What an agent that counts does with its maps and pins: nothing here makes a new object. */

@@ -91,13 +91,14 @@ int status_file_write(const char *state_dir, const struct agent_status *status)
 	for (int i = 0; i < LEDGER_COUNT; i++)
 		json_object_set_new(ledger, ledger_fields[i].name,
 				    integer(status->books.ledger[i]));
-	root = json_pack("{s:s, s:s, s:i, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "version",
+	root = json_pack("{s:s, s:s, s:i, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "version",
 			 status->version, "node", status->node, "pid", (int)getpid(), "started",
 			 (json_int_t)status->started_s, "windows", windows_json(status), "shipping",
 			 shipping_json(&status->shipper, &status->store), "books",
 			 books_json(&status->books), "ledger", ledger, "switch",
 			 troubles_json(status->troubles), "truths", truths_json(status), "guard",
-			 guard_json(status->guard));
+			 guard_json(status->guard), "topology",
+			 topology_watch_json(status->topology));
 	if (!root)
 		return -ENOMEM;
 	snprintf(path, sizeof(path), "%s/" STATUS_FILE_NAME, state_dir);

@@ -13,6 +13,7 @@
 #include "control/guard.h"
 #include "control/reconcile.h"
 #include "control/switch.h"
+#include "control/topology_watch.h"
 #include "store/shipper.h"
 #include "store/store.h"
 #include "window/window.h"
@@ -35,6 +36,7 @@ struct agent_status {
 	struct store_stats store;
 	struct shipper_status shipper;
 	const struct guard *guard;
+	struct topology_watch *topology;
 	struct switch_trouble troubles[PT_OFF_SOURCES]; /* by source of the kill switch */
 };
 

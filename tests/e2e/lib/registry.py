@@ -90,6 +90,7 @@ class Registry:
         self.ca = None
         self.process = None
         self._environment = dict(environment or {})
+        self._under = []  # a program that starts it
         self.log_path = self.folder / "access.log"
         self.error_path = self.folder / "registry.log"
         installed = find_program("docker-registry")
@@ -122,17 +123,25 @@ class Registry:
         # JSON is YAML
         self._config = self.folder.write("config.yml", json.dumps(config, indent=1))
 
-    def start(self):
+    def move(self, address, under):
+        """To another address, started by a program that gets it there."""
+        self.host = f"{address}:{self.port}"
+        self.url = f"http://{self.host}"
+        self._under = under
+        self._write_config()
+
+    def start(self, ready=None):
+        """ready: tells that it listens, where that is no port of 127.0.0.1."""
         env = {"PATH": "/usr/bin:/bin"}
         env.update(self._environment)
-        self.process = Process([self.binary, "serve", self._config], stdout=self.log_path,
-                               stderr=self.error_path, env=env)
+        self.process = Process([*self._under, self.binary, "serve", self._config],
+                               stdout=self.log_path, stderr=self.error_path, env=env)
 
         def up():
             if not self.process.running():
                 with open(self.error_path) as errors:
                     raise Failed(f"docker-registry ended at once:\n{errors.read()}")
-            return listening(self.port)
+            return ready() if ready else listening(self.port)
 
         until(up, 20, what="docker-registry listens")
         return self
