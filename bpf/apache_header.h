@@ -70,6 +70,8 @@ static long entry_step(__u32 i, struct table_context *context)
 		context->result = DIGEST_ABSENT;
 		return 1;
 	}
+	if (i >= APACHE_ENTRIES_MAX)
+		return 1;
 	if (!at) {
 		__u64 left = at_most(context->count - i, APACHE_ENTRIES_STEP);
 
@@ -82,9 +84,10 @@ static long entry_step(__u32 i, struct table_context *context)
 	if (!begins_as_wanted((__u32)entry[2], context->search))
 		return 0;
 	n = bpf_probe_read_user_str(text, sizeof(text), (void *)entry[0]);
+	if (n <= 0)
+		return 1;
 	if (context->search == APACHE_CLIENT) {
-		if (n > 0)
-			keep_apache_header(s, entry[0], (__u64)n - 1, entry[1]);
+		keep_apache_header(s, entry[0], (__u64)n - 1, entry[1]);
 		return 0;
 	}
 	if (n != 22 || !is_digest_name(text))
