@@ -181,7 +181,8 @@ static int look_at(void *context, pid_t pid)
 	return 0;
 }
 
-static void check_registries(struct report *report, struct kernel *kernel)
+static void check_registries(struct report *report, const struct options *options,
+			     struct kernel *kernel)
 {
 	_cleanup_(catalog_free) struct catalog *catalog = NULL;
 	struct search search = {.report = report, .kernel = kernel, .proc = -1};
@@ -189,6 +190,7 @@ static void check_registries(struct report *report, struct kernel *kernel)
 	if (catalog_new(&catalog, binary_inspect) || process_open_proc("/proc", &search.proc))
 		return;
 	search.catalog = catalog;
+	search.registries = doctor_openssl(report, options, kernel);
 	if (process_each(search.proc, look_at, &search) || !search.registries)
 		report_say(report, VERDICT_NOTE, "registry",
 			   "start it, or name it: pulltap run --target NAME=PID|EXE|CONTAINER",
@@ -261,7 +263,7 @@ int command_doctor(int argc, char **argv)
 		if (kernel_open(&kernel, options.bpffs))
 			kernel = NULL;
 	}
-	check_registries(&report, kernel);
+	check_registries(&report, &options, kernel);
 	check_database(&report, &options);
 	if (kernel)
 		check_agent(&report, kernel);

@@ -25,6 +25,12 @@ __attribute__((format(printf, 5, 6))) void report_say(struct report *report, enu
 						      const char *check, const char *advice,
 						      const char *format, ...);
 
+/*
+ * Processes that are watched through OpenSSL, or that a target says should be. Returns how many.
+ */
+unsigned int doctor_openssl(struct report *report, const struct options *options,
+			    struct kernel *kernel);
+
 /* What `pulltap status` calls trouble: the kernel's books and the agent's own words. */
 void doctor_status(struct report *report, const struct options *options,
 		   const struct kernel *kernel);

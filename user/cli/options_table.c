@@ -225,7 +225,7 @@ const struct option_row option_table[OPTION_ROWS] = {
 		.kind = OPTION_TARGETS,
 		.offset = offsetof(struct options, targets),
 		.unset = "none",
-		.commands = RUN,
+		.commands = RUN | OPTIONS_DOCTOR,
 		.help = "a process id, executable or container to watch as registry NAME, and "
 			"which way in; may be given again",
 	},

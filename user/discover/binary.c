@@ -110,3 +110,13 @@ int binary_inspect_openssl(int fd, struct binary *ret)
 {
 	return inspect_file(fd, openssl_binary_inspect, ret);
 }
+
+int binary_openssl_version(int fd, char *ret, unsigned int size)
+{
+	_cleanup_(free_source) struct byte_source *source = NULL;
+	struct elf_image image;
+	int err = byte_source_new_file(fd, &source);
+
+	err = err ?: elf_image_init(&image, source);
+	return err ?: openssl_binary_version(&image, ret, size);
+}

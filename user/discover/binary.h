@@ -64,4 +64,7 @@ must_check int binary_inspect(int fd, struct binary *ret);
  */
 must_check int binary_inspect_openssl(int fd, struct binary *ret);
 
+/* The version that a libcrypto says, "3.0.19"; -ENOENT when it says none. */
+must_check int binary_openssl_version(int fd, char *ret, unsigned int size);
+
 #endif

@@ -16,6 +16,9 @@ must_check int nginx_binary_inspect(const struct elf_image *image, struct binary
 /* Not a kind of its own: any program may use it, and the operator has to say so. */
 must_check int openssl_binary_inspect(const struct elf_image *image, struct binary *ret);
 
+/* The version that it says, or -ENOENT and "". */
+must_check int openssl_binary_version(const struct elf_image *image, char *ret, unsigned int size);
+
 /* Adds one reason why something of it can't be probed. */
 __attribute__((format(printf, 2, 3))) void binary_refuse(struct binary *binary, const char *fmt,
 							 ...);

@@ -213,6 +213,13 @@ static int find_all(struct inspection *inspection)
 	return err ?: find_behind(inspection, &read);
 }
 
+int openssl_binary_version(const struct elf_image *image, char *ret, unsigned int size)
+{
+	int err = c_program_version(image, "OpenSSL 3.", 8, ret, size);
+
+	return err ? c_program_version(image, "OpenSSL 1.", 8, ret, size) : 0;
+}
+
 int openssl_binary_inspect(const struct elf_image *image, struct binary *ret)
 {
 	struct inspection inspection = {.image = image, .binary = ret};
@@ -226,9 +233,8 @@ int openssl_binary_inspect(const struct elf_image *image, struct binary *ret)
 		binary_refuse(ret, "this is BoringSSL" INSTEAD);
 		return 0;
 	}
-	/* a library says so in its other half, libcrypto */
-	if (c_program_version(image, "OpenSSL 3.", 8, ret->version, sizeof(ret->version)) &&
-	    c_program_version(image, "OpenSSL 1.", 8, ret->version, sizeof(ret->version)))
+	/* a library leaves saying so to its other half, libcrypto */
+	if (openssl_binary_version(image, ret->version, sizeof(ret->version)))
 		ret->version[0] = 0;
 	inspection.layout.tls.amount = PT_TLS_AMOUNT_POINTER;
 	err = find_all(&inspection);

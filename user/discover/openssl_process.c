@@ -38,6 +38,10 @@ static int add_map(void *context, const struct process_map *map)
 	    found->process->file.device != FILE_IDENTITY_OVERLAY &&
 	    !strcmp(map->path, found->process->exe))
 		found->device = PT_KERNEL_DEVICE(map->major, map->minor);
+	if (!found->has_crypto && starts(strrchr(map->path, '/') + 1, "libcrypto.so")) {
+		found->has_crypto = true;
+		found->crypto = *map;
+	}
 	if (!map->executable || !openssl_process_is_library(map->path, &found->other) ||
 	    found->libraries_count == OPENSSL_LIBRARIES)
 		return 0;
@@ -54,6 +58,7 @@ int openssl_process_read(int proc, struct openssl_process *ret)
 {
 	ret->device = 0;
 	ret->libraries_count = 0;
+	ret->has_crypto = false;
 	ret->other = NULL;
 	return process_maps_each(proc, ret->process->pid, add_map, ret);
 }

@@ -19,6 +19,8 @@ struct openssl_process {
 	uint64_t device; /* of its executable, as pt_tls_layout.exe_device wants it */
 	unsigned int libraries_count;
 	struct process_map libraries[OPENSSL_LIBRARIES];
+	bool has_crypto;
+	struct process_map crypto; /* OpenSSL's other library, which knows its version */
 	const char *other; /* a library for TLS that is not supported, "GnuTLS"; NULL */
 };
 
