@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Prints what binary_inspect() says about each file as one JSON object per line.
- * usage: inspect FILE...
+ * Prints what binary_inspect(), or binary_inspect_openssl(), says about each file as one JSON object
+ * per line.
+ * usage: inspect [--openssl] FILE...
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -24,6 +25,9 @@ static json_t *layout_json(const struct binary_site *site)
 {
 	const struct pt_nginx_layout *l = &site->layout.nginx;
 
+	if (site->hook >= PT_HOOK_TLS_READ && site->hook <= PT_HOOK_TLS_FREE)
+		return json_pack("{s:i, s:i}", "rwstate", site->layout.tls.rwstate, "amount",
+				 site->layout.tls.amount);
 	if (site->hook != PT_NGINX_HOOK_REQUEST)
 		return json_null();
 	return json_pack("{s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i}", "headers_out", l->headers_out,
@@ -48,7 +52,7 @@ static json_t *sites_json(const struct binary *binary)
 	return sites;
 }
 
-static int inspect(const char *path)
+static int inspect(const char *path, int (*look)(int fd, struct binary *ret))
 {
 	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
 	struct binary binary = {0};
@@ -56,7 +60,7 @@ static int inspect(const char *path)
 	json_t *line;
 	int err;
 
-	err = fd < 0 ? -errno : binary_inspect(fd, &binary);
+	err = fd < 0 ? -errno : look(fd, &binary);
 	line = json_pack("{s:s, s:i, s:s, s:s, s:s, s:s, s:s, s:f, s:o}", "path", path, "result",
 			 err, "error", err ? strerror(-err) : "", "build_id", binary.build_id,
 			 "version", binary.version, "registry_kind", binary.registry_kind,
@@ -72,8 +76,10 @@ static int inspect(const char *path)
 
 int main(int argc, char **argv)
 {
-	for (int i = 1; i < argc; i++) {
-		if (inspect(argv[i]))
+	bool openssl = argc > 1 && !strcmp(argv[1], "--openssl");
+
+	for (int i = openssl ? 2 : 1; i < argc; i++) {
+		if (inspect(argv[i], openssl ? binary_inspect_openssl : binary_inspect))
 			return 1;
 	}
 	return 0;
