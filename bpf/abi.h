@@ -154,7 +154,8 @@ _Static_assert(sizeof(struct pt_count) == 8, "one word per key and CPU");
 	X(lost_head_refused, LOST, "reply to a request whose head servers may read differently")   \
 	X(lost_pipelined, LOST, "more requests at once on a TLS connection than are followed")     \
 	X(lost_out_of_step, LOST, "request and reply of a TLS connection could not be told apart") \
-	X(lost_connection_full, LOST, "no room for a TLS connection or for its request")
+	X(lost_connection_full, LOST, "no room for a TLS connection or for its request")           \
+	X(lost_learning, LOST, "layout was still being learned from requests such as this one")
 
 struct pt_ledger {
 #define X(name, kind, help) __u64 name;
@@ -323,7 +324,7 @@ struct pt_nginx_layout {
 	__u16 headers_out;
 	__u16 status;
 	__u16 method;
-	__u16 size; /* of what is read of a request, from its start */
+	__u16 size; /* of what is read of a request, from its start; 0: to be learned */
 	__u16 sent;
 	__u16 addr_text; /* 0: not known, then there are no hints */
 	__u16 headers_in; /* 0: not known, then nothing that the client says of itself is */
@@ -411,10 +412,19 @@ enum pt_entry {
 enum pt_event_type {
 	PT_EVENT_EXEC = 1, /* value = pid */
 	PT_EVENT_SWAP = 2, /* value = window slot that fills up */
+	PT_EVENT_SAMPLE = 3, /* value = site; a struct pt_sample begins with it */
 };
 struct pt_event {
 	__u32 type;
 	__u32 value;
+};
+
+/* A request as it lay in memory, of a site whose layout is to be learned. */
+#define PT_SAMPLE_WORDS 192
+struct pt_sample {
+	struct pt_event event;
+	__u64 address;
+	__u64 words[PT_SAMPLE_WORDS];
 };
 
 /* A HEAD that a GET may follow. */

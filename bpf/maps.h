@@ -230,6 +230,7 @@ struct scratch {
 	struct pt_hint hint;
 	__u64 is_index; /* the reply is an index, as its Content-Type says */
 	struct client client;
+	struct pt_sample sample;
 };
 
 struct {

@@ -124,6 +124,22 @@ static __always_inline __u32 read_nginx(struct scratch *s, const struct pt_nginx
 	return find_texts(method, reply);
 }
 
+/* Nothing is believed yet: the agent is sent the request's words and looks for what must be true.
+ */
+static __noinline __u32 send_sample(struct scratch *s, __u32 site, __u64 r)
+{
+	struct pt_sample *sample = &s->sample;
+
+	if (bpf_probe_read_user(sample->words, sizeof(sample->words), (void *)r))
+		return LEDGER(lost_fault);
+	sample->event.type = PT_EVENT_SAMPLE;
+	sample->event.value = site;
+	sample->address = r;
+	if ((__u32)sample->words[0] == NGINX_SIGNATURE)
+		bpf_ringbuf_output(&events, sample, sizeof(*sample), BPF_RB_FORCE_WAKEUP);
+	return LEDGER(lost_learning);
+}
+
 static __always_inline __u32 count_nginx_reply(struct scratch *s, struct hit *hit, __u64 r,
 					       __s64 rc)
 {
@@ -167,7 +183,8 @@ static __always_inline __u32 nginx_outcome(struct pt_regs *ctx, struct hit *hit)
 	s = scratch_claim();
 	if (!s)
 		return LEDGER(lost_scratch);
-	outcome = count_nginx_reply(s, hit, ctx->di, (__s64)ctx->si);
+	outcome = hit->site->layout.nginx.size ? count_nginx_reply(s, hit, ctx->di, (__s64)ctx->si)
+					       : send_sample(s, hit->site_index, ctx->di);
 	scratch_release(s);
 	return outcome;
 }

@@ -45,6 +45,7 @@
 #define NGINX_ELEMENT_BYTES_123 56
 #define NGINX_ELEMENT_KEY 8
 #define NGINX_ELEMENT_VALUE 24
+#define NGINX_ROOM 20 /* elements in a part of headers */
 #define NGINX_PARTS_MAX 3
 #define NGINX_PARTS_IN_MAX 8 /* of a request's headers, which are the client's choice */
 #define NGINX_ELEMENTS_MAX 24 /* nginx makes parts of 20 */

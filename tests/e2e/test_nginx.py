@@ -2,7 +2,7 @@
 """
 nginx in front of a real docker-registry, watched by its own probe: each total of each tag and
 manifest equals nginx's access log, whatever it is asked in whichever way, reloaded, upgraded, built
-otherwise. A build whose layout is not understood is refused.
+otherwise. A layout that nothing in the binary tells is learned from requests, or refused.
 """
 import collections
 import os
@@ -180,10 +180,10 @@ def test_other_builds_are_counted_as_exactly(keep, database, figure, name, tls, 
     figure(f"nginx, build {name}", "nginx", protocol(tls, http2), len(logged), "exact")
 
 
-def spoiled(folder, *texts):
+def spoiled(folder, *texts, binary=None):
     """A copy of nginx in which texts, with the end of each, are other ones."""
-    with open(installed(), "rb") as binary:
-        content = binary.read()
+    with open(binary or installed(), "rb") as file:
+        content = file.read()
     for text in texts:
         old = text.encode() + b"\0"
         assert old in content
@@ -193,18 +193,49 @@ def spoiled(folder, *texts):
     return path
 
 
-def test_a_layout_that_is_not_understood_is_refused(keep, database, folder, figure):
-    """One of its tables says nothing that can be checked: not a single wrong count."""
-    nginx = keep(Nginx(1, binary=spoiled(folder, "query_string"),
+@pytest.mark.parametrize("name, text", [("installed", "query_string"), ("plain", "request_uri")])
+@pytest.mark.parametrize("tls,http2", [(False, False), (True, True)], ids=["plain", "http2"])
+def test_a_layout_that_nothing_tells_is_learned_and_counts_as_exactly(keep, database, folder, figure,
+                                                                      name, text, tls, http2):
+    """Two requests do it; they and those beside them are in the books as lost."""
+    binary = None if name == "installed" else next(
+        (build.binary for build in other_builds() if build.name == name), None)
+    if name != "installed" and not binary:
+        pytest.skip(f"the build {name} could not be had here")
+    registry = keep(Registry(user=USER)).start()
+    asks = with_password(mix(fill(registry)))
+    nginx = keep(Nginx(registry.port, tls, http2, binary=spoiled(folder, text, binary=binary),
+                       server=PLAIN, uri="$request")).start()
+    agent = keep(Agent(database.conninfo(), nginx.binary)).start()
+    while not agent.events("layout learned from requests"):
+        load.curl(nginx, [load.ask("GET", "/v2/")], http2=http2)
+        assert lines(nginx) < 20
+        time.sleep(0.2)
+    mark = nginx.mark()
+    taken = len(nginx.requests())
+    load.curl(nginx, curl_asks(asks, 1000, 1), parallel=16, http2=http2)
+    nginx.settle()
+    agent.stop()
+    truth = SentTruth().feed(nginx.requests(mark))
+    assert not truth.differences(database.tags("test"), database.manifests("test"))
+    assert truth.pulls > 100
+    assert books.counter(database, "seen") == taken + 1000
+    losses = database.rows("select reason, sum(count)::int as count from pulltap.losses group by 1")
+    assert losses == [{"reason": "lost_learning", "count": taken}]
+    figure(f"nginx, layout learned ({name})", "nginx", "HTTP/2" if http2 else "HTTP/1.1", 1000,
+           f"exact behind {taken}")
+
+
+def test_a_build_without_the_exported_function_is_refused(keep, database, folder):
+    nginx = keep(Nginx(1, binary=spoiled(folder, "ngx_http_free_request"),
                        server="location / { return 200; }")).start()
     agent = keep(Agent(database.conninfo(), nginx.binary)).start()
     load.curl(nginx, [load.ask("GET", "/v2/a/manifests/t")] * 20)
     agent.stop()
     event, = agent.events("target can't be observed")
-    assert "its table of variables has an unknown order" in event["reason"]
+    assert "not exported by this build of nginx" in event["reason"]
     assert database.tags("test") == []
     assert database.value("select coalesce(sum(seen), 0) as sum from pulltap.windows") == 0
-    figure("nginx, unknown layout", "nginx", protocol(False, False), 20, "refused")
 
 
 def test_without_tables_a_known_layout_counts_as_exactly(keep, database, folder, figure):

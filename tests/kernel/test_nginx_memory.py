@@ -93,6 +93,19 @@ def test_a_put_that_a_redirect_made_a_get_is_a_put(act):
     assert act("absolute", "redirected") == {"filtered_status_2xx": 1}
 
 
+def test_layout_that_no_request_tells_counts_nothing_and_is_switched_off(act, watch):
+    """The tool is no nginx: its code confirms nothing."""
+    sent = 0
+    while not watch.agent.events("target switched off: its layout is not the expected one"):
+        assert act("http1", "unlearned", count=10) in ({"lost_learning": 10},
+                                                       {"filtered_target_off": 10})
+        assert act.keys == {}
+        sent += 10
+        assert sent < 5000
+    assert sent >= 1000
+    assert act("http1", "unlearned", count=10) == {"filtered_target_off": 10}
+
+
 def test_wrong_layout_switches_its_target_off(act):
     rose = act("http1", "signature", count=100)
     assert rose == {"lost_layout": 16, "filtered_target_off": 84}

@@ -67,6 +67,7 @@ static const char *const shape_names[] = {"http1", "http2", "absolute", "old"};
 	X(SECOND_PART, "second-part")                                                              \
 	X(THIRD_PART, "third-part")                                                                \
 	X(FOURTH_PART, "fourth-part")                                                              \
+	X(UNLEARNED, "unlearned")                                                                  \
 	X(APART, "apart")                                                                          \
 	X(BESIDE_OTHER, "beside-other")                                                            \
 	X(BESIDE_MALFORMED, "beside-malformed")                                                    \
@@ -352,6 +353,8 @@ int main(int argc, char **argv)
 	make_request((enum shape)probed_find(argv[3], shape_names,
 					     sizeof(shape_names) / sizeof(*shape_names)),
 		     fault);
+	if (fault == UNLEARNED)
+		site.layout.nginx = (struct pt_nginx_layout){};
 	if (fault == IN_UNKNOWN)
 		site.layout.nginx.headers_in = 0;
 	count = (unsigned int)strtoul(argv[6], NULL, 10);

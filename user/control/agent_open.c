@@ -14,6 +14,7 @@
 
 #include "attach/bpffs.h"
 #include "attach/hurry.h"
+#include "attach/learn.h"
 #include "control/privileges.h"
 #include "control/takeover.h"
 #include "store/schema.h"
@@ -143,6 +144,8 @@ static int on_event(void *context, void *data, size_t size)
 		return 0;
 	if (event->type == PT_EVENT_SWAP)
 		agent->swap_asked = true;
+	else if (event->type == PT_EVENT_SAMPLE)
+		learn_request(agent->kernel, agent->follow, data, size);
 	else if (event->type == PT_EVENT_EXEC &&
 		 follow_process(agent->follow, (pid_t)event->value) < 0)
 		agent->rescan = true;

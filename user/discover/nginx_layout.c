@@ -80,11 +80,7 @@ static bool function_touches(const struct elf_image *image, uint64_t address, ui
 	return entry_site_touches(code, size, (int64_t)displacement);
 }
 
-/*
- * The code of ngx_http_free_request must use what it does use by nginx's sources: it sets the
- * status when nothing was sent, and empties the request line.
- */
-static bool is_used(const uint8_t *code, uint64_t size, uint64_t status, uint64_t method)
+bool nginx_layout_is_used(const uint8_t *code, uint64_t size, uint64_t status, uint64_t method)
 {
 	return entry_site_touches(code, size, NGINX_CONNECTION) &&
 	       entry_site_touches(code, size, NGINX_CONNECTION_SENT) &&
@@ -92,8 +88,8 @@ static bool is_used(const uint8_t *code, uint64_t size, uint64_t status, uint64_
 	       entry_site_touches(code, size, (int64_t)(method + NGINX_METHOD_REQUEST_LINE));
 }
 
-static int fill(uint64_t headers_out, uint64_t status, uint64_t method, uint64_t addr_text,
-		struct pt_nginx_layout *ret, const char **ret_refusal)
+int nginx_layout_fill(uint64_t headers_out, uint64_t status, uint64_t method, uint64_t addr_text,
+		      struct pt_nginx_layout *ret, const char **ret_refusal)
 {
 	uint64_t size = method + NGINX_METHOD_BYTES;
 
@@ -196,11 +192,12 @@ static int from_tables(const struct elf_image *image, const struct nginx_variabl
 	}
 	if (!function_touches(image, GETTER(STATUS), status) ||
 	    !function_touches(image, GETTER(STATUS), method + NGINX_METHOD_VERSION) ||
-	    !is_used(code, size, status, method)) {
+	    !nginx_layout_is_used(code, size, status, method)) {
 		*ret_refusal = "its code does not use what its tables say";
 		return -ENOTSUP;
 	}
-	err = fill(headers_out, status, method, find_addr_text(image, variables), ret, ret_refusal);
+	err = nginx_layout_fill(headers_out, status, method, find_addr_text(image, variables), ret,
+				ret_refusal);
 	if (err)
 		return err;
 	ret->headers_in = (uint16_t)find_headers_in(image, variables, headers_out);
@@ -220,8 +217,8 @@ static int from_known(const uint8_t *code, uint64_t size, struct pt_nginx_layout
 	int found = -1;
 
 	for (unsigned int i = 0; i < sizeof(known) / sizeof(*known); i++) {
-		if (!is_used(code, size, known[i].headers_out + 2 * NGINX_LIST_BYTES,
-			     known[i].method))
+		if (!nginx_layout_is_used(code, size, known[i].headers_out + 2 * NGINX_LIST_BYTES,
+					  known[i].method))
 			continue;
 		if (found >= 0)
 			found = (int)(sizeof(known) / sizeof(*known));
@@ -232,8 +229,9 @@ static int from_known(const uint8_t *code, uint64_t size, struct pt_nginx_layout
 		*ret_refusal = "its tables were not found, and its code uses no known layout";
 		return -ENOTSUP;
 	}
-	return fill(known[found].headers_out, known[found].headers_out + 2 * NGINX_LIST_BYTES,
-		    known[found].method, NGINX_CONNECTION_ADDR_TEXT, ret, ret_refusal);
+	return nginx_layout_fill(known[found].headers_out,
+				 known[found].headers_out + 2 * NGINX_LIST_BYTES,
+				 known[found].method, NGINX_CONNECTION_ADDR_TEXT, ret, ret_refusal);
 }
 
 int nginx_layout_find(const struct elf_image *image, const uint8_t *free_request, uint64_t size,

@@ -8,6 +8,7 @@
 #ifndef PULLTAP_DISCOVER_NGINX_LAYOUT_H
 #define PULLTAP_DISCOVER_NGINX_LAYOUT_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "../../bpf/abi.h"
@@ -19,6 +20,17 @@
  */
 must_check int nginx_layout_find(const struct elf_image *image, const uint8_t *free_request,
 				 uint64_t size, struct pt_nginx_layout *ret,
+				 const char **ret_refusal);
+
+/*
+ * Does the code of ngx_http_free_request use what it does use by nginx's sources? It sets the
+ * status when nothing was sent, and empties the request line.
+ */
+bool nginx_layout_is_used(const uint8_t *code, uint64_t size, uint64_t status, uint64_t method);
+
+/* A layout of these offsets; -ENOTSUP where they can't be. */
+must_check int nginx_layout_fill(uint64_t headers_out, uint64_t status, uint64_t method,
+				 uint64_t addr_text, struct pt_nginx_layout *ret,
 				 const char **ret_refusal);
 
 #endif

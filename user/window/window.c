@@ -78,6 +78,7 @@ static const char *const advice[LEDGER_COUNT] = {
 	[LEDGER_lost_head_refused] = "nothing; report the server if it grows",
 	[LEDGER_lost_pipelined] = "probe the server by another way in",
 	[LEDGER_lost_out_of_step] = "report the server that `pulltap doctor` names",
+	[LEDGER_lost_learning] = "nothing; it ends with the second request that tells the layout",
 	[LEDGER_lost_connection_full] = "report it: more connections than a server should have",
 };
 

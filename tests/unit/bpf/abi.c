@@ -33,6 +33,7 @@ static void values_have_the_sizes_the_maps_were_made_for(void **state)
 		      4 + 4 + 2 * 8 + 104 + 4 * 8 + sizeof(struct pt_span) + 8 + 2 * 8 + 4 * 8);
 	assert_packed(struct pt_registry, 64 + 2 * 8);
 	assert_packed(struct pt_event, 8);
+	assert_packed(struct pt_sample, 8 + 8 + PT_SAMPLE_WORDS * 8);
 	assert_packed(enum pt_op, 1);
 	assert_packed(enum pt_go_abi, 1);
 	assert_packed(enum pt_go_map, 1);
@@ -93,6 +94,7 @@ static void stored_numbers_never_change(void **state)
 	assert_int_equal(LEDGER_filtered_client_role, 36);
 	assert_int_equal(LEDGER_lost_h2_unparsed, 38);
 	assert_int_equal(LEDGER_lost_connection_full, 42);
+	assert_int_equal(LEDGER_lost_learning, 43);
 	assert_int_equal(PT_ENTRY_HTTP1, 0);
 	assert_int_equal(PT_ENTRY_HTTP2, 1);
 	assert_int_equal(PT_ENTRY_NGINX, 2);

@@ -57,6 +57,19 @@ static void assert_refused(struct nginx_image image, const char *reason)
 	assert_int_equal(binary.sites_count, 0);
 }
 
+/* Nothing in the file tells the layout: requests have to. */
+static void assert_learns(struct nginx_image image, const char *reason)
+{
+	struct binary binary = inspect(image);
+	char expected[256];
+
+	snprintf(expected, sizeof(expected), HOOK ": %s: learned from requests", reason);
+	assert_string_equal(binary.refusal, expected);
+	assert_int_equal(binary.sites_count, 1);
+	assert_int_equal(binary.sites[0].layout.nginx.size, 0);
+	assert_int_equal(binary.sites[0].file_offset, NGINX_IMAGE_HOOK + 4);
+}
+
 static void tables_give_the_layout(void **state)
 {
 	struct nginx_image image = usual();
@@ -83,7 +96,7 @@ static void before_trailers_the_status_is_nearer(void **state)
 	binary = inspect(image);
 	assert_layout(&binary, 520, 576, 944);
 	image.status = image.headers_out + 64;
-	assert_refused(image, "its response headers have an unknown order");
+	assert_learns(image, "its response headers have an unknown order");
 }
 
 static void an_unread_address_means_no_peer(void **state)
@@ -153,47 +166,57 @@ static void without_tables_a_known_layout_that_the_code_uses_is_taken(void **sta
 	}
 }
 
-static void an_unknown_layout_is_refused(void **state)
+static void an_unknown_layout_is_to_be_learned(void **state)
 {
 	struct nginx_image image = usual();
 
 	(void)state;
 	image.request_uri = "request_urx";
-	assert_refused(image, "its tables were not found, and its code uses no known layout");
+	assert_learns(image, "its tables were not found, and its code uses no known layout");
 }
 
-static void tables_that_the_code_does_not_use_are_refused(void **state)
+static void tables_that_the_code_does_not_use_are_not_believed(void **state)
 {
 	static const char reason[] = "its code does not use what its tables say";
 	struct nginx_image image = usual();
 
 	(void)state;
 	image.used_status = 640;
-	assert_refused(image, reason);
+	assert_learns(image, reason);
 	image = usual();
 	image.used_line = 968;
-	assert_refused(image, reason);
+	assert_learns(image, reason);
 	image = usual();
 	image.used_version = 968;
-	assert_refused(image, reason);
+	assert_learns(image, reason);
 }
 
-static void offsets_beyond_any_nginx_are_refused(void **state)
+static void offsets_beyond_any_nginx_are_not_believed(void **state)
 {
 	struct nginx_image image = usual();
 
 	(void)state;
 	image.method = 1440;
-	assert_refused(image, "its tables name impossible offsets");
+	assert_learns(image, "its tables name impossible offsets");
 	image = usual();
 	image.method = 580; /* before the status */
-	assert_refused(image, "its tables name impossible offsets");
+	assert_learns(image, "its tables name impossible offsets");
 	image = usual();
 	image.method = 945;
-	assert_refused(image, "its tables name impossible offsets");
+	assert_learns(image, "its tables name impossible offsets");
 	image = usual();
 	image.method = 2000;
-	assert_refused(image, "its table of variables has an unknown order");
+	assert_learns(image, "its table of variables has an unknown order");
+}
+
+static void code_that_asks_no_connection_is_refused(void **state)
+{
+	struct nginx_image image = usual();
+
+	(void)state;
+	image.request_uri = "request_urx";
+	image.no_sent = true;
+	assert_refused(image, "its tables were not found, and its code uses no known layout");
 }
 
 static void without_the_exported_function_it_is_named_and_refused(void **state)
@@ -236,7 +259,7 @@ static void every_pointer_of_the_tables_that_leads_away_is_refused(void **state)
 		assert_int_equal(inspect_bytes(image.bytes, sizeof(image.bytes), &binary), 0);
 		/* "Date" and the peer are of no consequence; nothing else may give another layout
 		 */
-		if (binary.sites_count)
+		if (binary.sites_count && binary.sites[0].layout.nginx.size)
 			assert_layout(&binary, 520, 632, 944);
 		else
 			assert_true(binary.refusal[0]);
@@ -253,7 +276,8 @@ static void cut_anywhere_is_refused_or_the_same(void **state)
 	image.relocated = true;
 	nginx_image_build(&image);
 	for (size_t size = 0; size < sizeof(image.bytes); size += 32) {
-		if (!inspect_bytes(image.bytes, size, &binary) && binary.sites_count)
+		if (!inspect_bytes(image.bytes, size, &binary) && binary.sites_count &&
+		    binary.sites[0].layout.nginx.size)
 			assert_layout(&binary, 520, 632, 944);
 	}
 }
@@ -295,7 +319,8 @@ static void installed_nginx_spoiled_is_known_or_refused(void **state)
 	assert_non_null(at);
 	at[0] = 'Q';
 	assert_int_equal(inspect_bytes(bytes, (size_t)st.st_size, &binary), 0);
-	assert_string_equal(binary.refusal, HOOK ": its table of variables has an unknown order");
+	assert_string_equal(binary.refusal, HOOK ": its table of variables has an unknown order: "
+						 "learned from requests");
 	while ((at = memmem(bytes, (size_t)st.st_size, "request_uri", 12)))
 		at[0] = 'R';
 	assert_int_equal(inspect_bytes(bytes, (size_t)st.st_size, &binary), 0);
@@ -312,9 +337,10 @@ int main(void)
 		cmocka_unit_test(two_variables_tell_where_the_clients_headers_lie),
 		cmocka_unit_test(the_content_type_lies_beside_cache_control_in_either_order),
 		cmocka_unit_test(without_tables_a_known_layout_that_the_code_uses_is_taken),
-		cmocka_unit_test(an_unknown_layout_is_refused),
-		cmocka_unit_test(tables_that_the_code_does_not_use_are_refused),
-		cmocka_unit_test(offsets_beyond_any_nginx_are_refused),
+		cmocka_unit_test(an_unknown_layout_is_to_be_learned),
+		cmocka_unit_test(tables_that_the_code_does_not_use_are_not_believed),
+		cmocka_unit_test(offsets_beyond_any_nginx_are_not_believed),
+		cmocka_unit_test(code_that_asks_no_connection_is_refused),
 		cmocka_unit_test(without_the_exported_function_it_is_named_and_refused),
 		cmocka_unit_test(what_does_not_call_itself_nginx_is_none),
 		cmocka_unit_test(every_pointer_of_the_tables_that_leads_away_is_refused),

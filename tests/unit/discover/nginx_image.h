@@ -39,6 +39,7 @@ struct nginx_image {
 	uint16_t used_line;
 	uint16_t used_version;
 	bool no_peer; /* nothing reads the address where it is looked for */
+	bool no_sent; /* nor whether anything was sent */
 	bool no_type; /* nor the content's type */
 	uint16_t used_host; /* what the variable says of it */
 	const char *hook; /* name of the exported function */
@@ -112,6 +113,8 @@ static inline void nginx_image_functions(struct nginx_image *image)
 
 	/* endbr64; push %r13; mov 8(%rdi), %rax; mov 72(%rax), %rcx */
 	memcpy(image->bytes + at, "\xf3\x0f\x1e\xfa\x41\x55\x48\x8b\x47\x08\x48\x8b\x48\x48", 14);
+	if (image->no_sent)
+		image->bytes[at + 13] = 80;
 	at = nginx_image_code(image, at + 14, "\x48\x8b\x8f", 3, status); /* mov x(%rdi), %rcx */
 	at = nginx_image_code(image, at, "\x48\x89\xb7", 3, line); /* mov %rsi, x(%rdi) */
 	image->bytes[at] = 0xc3;
