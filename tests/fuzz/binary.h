@@ -39,14 +39,15 @@ static inline void fuzz_layout(const struct pt_nginx_layout *layout)
 	assert(!((layout->headers_out | layout->status | layout->method) & 7));
 }
 
-static inline void fuzz_inspect(const uint8_t *bytes, size_t size)
+static inline void fuzz_inspect_by(int (*inspect)(struct byte_source *source, struct binary *ret),
+				   const uint8_t *bytes, size_t size)
 {
 	struct byte_source *source = NULL;
 	struct binary binary = {0};
 
 	if (byte_source_new_memory(bytes, size, &source))
 		return;
-	if (!binary_inspect_source(source, &binary)) {
+	if (!inspect(source, &binary)) {
 		assert(binary.sites_count <= BINARY_SITES);
 		assert(binary.sites_count || binary.refusal[0]);
 		assert(memchr(binary.refusal, 0, sizeof(binary.refusal)));
@@ -59,6 +60,11 @@ static inline void fuzz_inspect(const uint8_t *bytes, size_t size)
 		}
 	}
 	byte_source_free(&source);
+}
+
+static inline void fuzz_inspect(const uint8_t *bytes, size_t size)
+{
+	fuzz_inspect_by(binary_inspect_source, bytes, size);
 }
 
 #endif

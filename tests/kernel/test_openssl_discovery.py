@@ -184,6 +184,15 @@ class Server:
                     return int(line.split()[4]), line.split()[5]
         return None
 
+    def poke(self, offset, byte):
+        """Writes over the library's code as this process has it."""
+        with open(f"/proc/{self.process.pid}/maps") as maps:
+            line, = [line for line in maps if re.search(r"r-xp .*/libssl\.so", line)]
+        start, at = int(line.split("-")[0], 16), int(line.split()[2], 16)
+        with open(f"/proc/{self.process.pid}/mem", "r+b", buffering=0) as memory:
+            memory.seek(start + offset - at)
+            memory.write(byte)
+
     def close(self):
         if self.process:
             self.process.kill()
@@ -279,6 +288,36 @@ def test_restart_with_the_same_library_needs_no_new_probe(keep, watched):
     server.ask()
     assert len(agent.events("target attached")) == 1
     assert len(sites(agent, "hub", None)) == 4
+
+
+def test_next_agent_finds_the_probes_in_force(keep, watched):
+    server = keep(Server()).start()
+    server.ask()
+    agent = watched({"hub": f"openssl:{server.program}"})
+    wait_probed(agent, "hub", server.library()[0])
+    agent.pause()
+    agent.start()
+    assert len(sites(agent, "hub")) == 4
+    assert agent.events("target attached") == []
+    assert agent.events("a probe does not fire") == []
+
+
+def test_breakpoint_that_is_gone_is_put_back_by_the_next_agent(keep, watched):
+    server = keep(Server()).start()
+    server.ask()
+    agent = watched({"hub": f"openssl:{server.program}"})
+    inode, path = server.library()
+    wait_probed(agent, "hub", inode)
+    agent.pause()
+    offset = sites(agent, "hub")[0]["file_offset"]
+    with open(path, "rb") as file:
+        file.seek(offset)
+        original = file.read(1)
+    server.poke(offset, original)
+    agent.start()
+    event, = agent.events("a probe does not fire")
+    assert event["symbol"] == sites(agent, "hub")[0]["symbol"]
+    wait_probed(agent, "hub", inode)
 
 
 def test_upgraded_library_is_probed_and_the_old_one_stays_while_it_runs(keep, watched):

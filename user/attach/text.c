@@ -9,6 +9,7 @@
 #include "attach/sites.h"
 #include "base/log.h"
 #include "discover/process.h"
+#include "discover/process_maps.h"
 
 /* Longer than the kernel takes between mapping a file and putting the breakpoints into it. */
 #define MAPPING_US 2000
@@ -19,53 +20,55 @@ struct proof {
 	int taken_off;
 };
 
-/* Where a process has a place of its program's file in memory, to be run; 0 where it has not. */
-static uint64_t address_of(int proc, pid_t pid, uint64_t inode, uint64_t file_offset)
+struct wanted {
+	const struct pt_site *site;
+	struct process_map map; /* the part of the file that holds the site, to be run */
+};
+
+static int take_map(void *context, const struct process_map *map)
 {
-	_cleanup_fclose_ FILE *maps = NULL;
-	char path[32], line[4400];
-	int fd;
+	struct wanted *wanted = context;
+	const struct pt_site *site = wanted->site;
 
-	snprintf(path, sizeof(path), "%d/maps", (int)pid);
-	fd = openat(proc, path, O_RDONLY | O_CLOEXEC);
-	maps = fd < 0 ? NULL : fdopen(fd, "r");
-	if (!maps && fd >= 0)
-		close(fd);
-	while (maps && fgets(line, sizeof(line), maps)) {
-		unsigned long start, end, offset, number;
-		char executable;
-
-		if (sscanf(line, "%lx-%lx %*c%*c%c%*c %lx %*s %lu", &start, &end, &executable,
-			   &offset, &number) == 5 &&
-		    executable == 'x' && number == inode && file_offset >= offset &&
-		    file_offset - offset < end - start)
-			return start + (file_offset - offset);
-	}
-	return 0;
+	if (!map->executable || map->inode != site->inode || site->file_offset < map->offset ||
+	    site->file_offset - map->offset >= map->end - map->start)
+		return 0;
+	wanted->map = *map;
+	return 1;
 }
 
 /* 1: the breakpoint is there; 0: it is not; negative: nobody knows. */
 static int is_probed(int proc, pid_t pid, const struct pt_site *site)
 {
-	uint64_t address = address_of(proc, pid, site->inode, site->file_offset);
 	_cleanup_close_ int memory = -1, file = -1;
+	struct wanted wanted = {.site = site};
 	uint8_t in_memory, in_file;
 	char path[32];
-	int rc;
+	int rc = process_maps_each(proc, pid, take_map, &wanted);
 
-	if (!address)
-		return -ESRCH;
+	if (rc != 1)
+		return rc ?: -ESRCH;
 	snprintf(path, sizeof(path), "%d/mem", (int)pid);
 	memory = openat(proc, path, O_RDONLY | O_CLOEXEC);
 	if (memory < 0)
 		return -errno;
-	rc = process_open_binary(proc, pid, &file);
+	rc = process_open_map(proc, pid, &wanted.map, &file);
 	if (rc)
 		return rc;
-	if (pread(memory, &in_memory, 1, (off_t)address) != 1 ||
+	if (pread(memory, &in_memory, 1,
+		  (off_t)(wanted.map.start + (site->file_offset - wanted.map.offset))) != 1 ||
 	    pread(file, &in_file, 1, (off_t)site->file_offset) != 1)
 		return -EIO;
 	return in_memory != in_file;
+}
+
+/* Is the process one whose hits the site counts? A library's site knows another device number. */
+static bool is_program(const struct pt_site *site, const struct file_identity *file)
+{
+	struct site_place place = sites_place(site);
+
+	return place.program_inode == file->inode &&
+	       (place.program_inode != place.inode || place.device == file->device);
 }
 
 static int prove_process(void *context, pid_t pid)
@@ -79,7 +82,7 @@ static int prove_process(void *context, pid_t pid)
 	for (uint32_t i = 0; i < PT_SITES; i++) {
 		const struct pt_site *site = &kernel->sites[i];
 
-		if (!site->hook || site->device != file.device || site->inode != file.inode ||
+		if (!site->hook || !is_program(site, &file) ||
 		    sites_probe(kernel, i) != SITE_PROBE_OURS || is_probed(proof->proc, pid, site))
 			continue;
 		usleep(MAPPING_US); /* or was the file being mapped just then? */
