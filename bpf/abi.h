@@ -346,7 +346,8 @@ struct pt_tls_layout {
 	__u64 exe_device; /* its s_dev, PT_KERNEL_DEVICE(); 0: any, for overlays */
 	__u16 rwstate; /* where SSL_want() looks, in bytes from SSL * */
 	enum pt_tls_amount amount;
-	__u8 zero[5];
+	__u8 narrow; /* a length is an int: the upper half of its register says nothing */
+	__u8 zero[4];
 };
 
 /* A device's number as the kernel keeps it; stat()'s is another. */
@@ -439,6 +440,13 @@ struct pt_hint {
 	__u64 boot_ns;
 	char tag[PT_LONG_TAG];
 	__u32 zero;
+};
+
+/* A TLS connection; with a number from 1 on, one of its requests that has no reply yet. */
+struct pt_tls_key {
+	__u64 ssl;
+	__u32 tgid;
+	__u32 number;
 };
 
 #endif

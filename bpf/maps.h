@@ -13,6 +13,7 @@
 #include "apache_layout.h"
 #include "events.h"
 #include "forwarded.h"
+#include "http1.h"
 #include "nginx_layout.h"
 #include "path.h"
 
@@ -203,6 +204,8 @@ struct scratch {
 	__u32 path_length;
 	char method[8]; /* ends where path begins: both may come with one read */
 	char path[PT_PATH_BYTES + PT_PATH_SLOP];
+	struct pt_path parts;
+	__u32 digest_length;
 	union { /* what is being read of the registry's memory */
 		union {
 			__u64 words[48];
@@ -214,13 +217,18 @@ struct scratch {
 		struct {
 			__u64 words[APACHE_WORDS];
 		} apache;
+		struct {
+			struct http1_input in;
+			__u64 buffer; /* where the bytes come from */
+			struct pt_tls_key key; /* of a request */
+			__u32 event; /* enum http1_event */
+			char piece[HTTP1_PIECE];
+		} tls;
 	};
 	struct pt_scan scan;
 	struct pt_decode decode;
 	struct pt_prefix prefix;
 	struct header_walk walk;
-	struct pt_path parts;
-	__u32 digest_length;
 	char header[24]; /* ends where digest begins: name and value may come with one read */
 	char digest[PT_LONG_DIGEST + 8];
 	char peer[64];
@@ -239,5 +247,85 @@ struct {
 	__type(key, __u32);
 	__type(value, struct scratch);
 } scratches SEC(".maps") __weak;
+
+/*
+ * A TLS connection as its server reads and writes it: bpf/tls_connection.h. No LRU, which would
+ * forget one silently: a connection that finds no room is lost_connection_full. Goes with
+ * SSL_free(); of processes that died the agent sweeps them.
+ */
+#define TLS_PIPELINE 32 /* requests without a reply that are remembered */
+
+enum tls_kind {
+	TLS_FOLLOWED = 0,
+	TLS_LEFT_ALONE, /* HTTP/2, no HTTP, a tunnel, or the target is the client */
+	TLS_GIVEN_UP, /* what is a reply and to what is no longer known */
+};
+
+struct tls_connection {
+	__u64 process_ns; /* when its process was started: process ids are used again */
+	__u64 born_ns;
+	struct http1 request, reply;
+	__u64 write_start, write_length; /* the last write that was looked at */
+	__u32 read_attach, write_attach; /* of the probes by which it is followed; 0: none yet */
+	__u32 asked, answered; /* numbers of the last request and of the last that has its reply */
+	__u16 asks[TLS_PIPELINE]; /* enum pt_method, and from bit 8 on its outcome if known */
+	__u8 kind; /* enum tls_kind */
+	__u8 refused; /* the last write has to be made again */
+	__u8 lost; /* requests are no longer told apart: the counter of their replies */
+	char digest[HTTP1_DIGEST_BYTES]; /* of the reply that is being written */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 65536);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct pt_tls_key);
+	__type(value, struct tls_connection);
+} tls_connections SEC(".maps") __weak;
+
+/* What a new one begins as; the BPF stack has no room for it. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct tls_connection);
+} tls_blank SEC(".maps") __weak;
+
+/*
+ * Requests for manifests that have no reply yet, and the beginning of a target whose end was not
+ * read yet: what a scratch buffer holds of it, from path_length to parts.
+ */
+struct tls_request {
+	__u32 path_length;
+	char method[8];
+	char path[PT_PATH_BYTES + PT_PATH_SLOP];
+	struct pt_path parts;
+};
+_Static_assert(sizeof(struct tls_request) ==
+		       __builtin_offsetof(struct scratch, parts) + sizeof(struct pt_path) -
+			       __builtin_offsetof(struct scratch, path_length),
+	       "a request is a part of the scratch buffer");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 16384);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct pt_tls_key);
+	__type(value, struct tls_request);
+} tls_requests SEC(".maps") __weak;
+
+/* The read that a thread is in. */
+struct tls_call {
+	__u64 ssl; /* 0: none */
+	__u64 buffer;
+	__u64 amount; /* where it will be said, see enum pt_tls_amount */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct tls_call);
+} tls_calls SEC(".maps") __weak;
 
 #endif

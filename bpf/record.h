@@ -300,6 +300,19 @@ static __always_inline __u32 classify(__u32 method, __u32 status, __u8 *ret_op)
 	return LEDGER(filtered_status_5xx);
 }
 
+/* What is left of accept_reply() once the path was taken apart. */
+static __always_inline __u32 accept_status(const struct scratch *s, __u32 method, __u32 status,
+					   __u8 *ret_op)
+{
+	__u32 outcome = classify(method, status, ret_op);
+
+	if (outcome)
+		return outcome;
+	if (s->parts.is_digest && s->parts.reference_length > PT_DIGEST_MAX)
+		return LEDGER(filtered_name_too_long);
+	return 0;
+}
+
 /*
  * The first half of counting a reply, all that needs no more than its request line and status.
  * Returns 0 when it counts, with op set and s->parts filled; else the counter it belongs to.
@@ -312,14 +325,7 @@ static __always_inline __u32 accept_reply(struct scratch *s, __u32 method, __u32
 	if (method == PT_METHOD_OTHER)
 		return LEDGER(filtered_method);
 	outcome = parse_path(s, cut, raw);
-	if (outcome)
-		return outcome;
-	outcome = classify(method, status, ret_op);
-	if (outcome)
-		return outcome;
-	if (s->parts.is_digest && s->parts.reference_length > PT_DIGEST_MAX)
-		return LEDGER(filtered_name_too_long);
-	return 0;
+	return outcome ?: accept_status(s, method, status, ret_op);
 }
 
 /*

@@ -45,21 +45,18 @@ static long part_step(__u32 i, struct part_context *context)
 	return 0;
 }
 
-/* length bytes from text on; cut: there would be more. */
-static __noinline bool pattern_matches(struct scratch *s, const struct pt_pattern *pattern,
-				       __u64 text, __u64 length, __u32 cut)
+/* Of s->client's text; cut: there would be more. With few arguments, for the BPF stack is small. */
+static __noinline bool text_matches(struct scratch *s, const struct pt_pattern *pattern, __u32 cut)
 {
 	struct part_context context = {s, pattern};
+	__u64 text = s->client.text, length = s->client.length;
 
-	if (!pattern || pattern->kind == PT_PATTERN_ANY)
-		return true;
 	if (length < pattern->length)
 		return false;
 	if (pattern->kind == PT_PATTERN_PREFIX)
 		return pattern_at(s, pattern, text);
 	if (pattern->kind == PT_PATTERN_PART) {
-		s->client.text = s->client.at = text;
-		s->client.length = length;
+		s->client.at = text;
 		s->client.match = 0;
 		bpf_loop(PT_AGENT_BYTES, part_step, &context, 0);
 		return s->client.match;
@@ -67,6 +64,16 @@ static __noinline bool pattern_matches(struct scratch *s, const struct pt_patter
 	if (cut || (pattern->kind == PT_PATTERN_EXACT && length != pattern->length))
 		return false;
 	return pattern_at(s, pattern, text + length - pattern->length);
+}
+
+static __always_inline bool pattern_matches(struct scratch *s, const struct pt_pattern *pattern,
+					    __u64 text, __u64 length, __u32 cut)
+{
+	if (pattern->kind == PT_PATTERN_ANY)
+		return true;
+	s->client.text = text;
+	s->client.length = length;
+	return text_matches(s, pattern, cut);
 }
 
 static long rule_step(__u32 i, struct scratch **scratch)

@@ -40,27 +40,23 @@ static bool is_of(const struct pt_site *site, const struct binary *binary)
 	return site->hook && sites_same_place(&place, &wanted);
 }
 
-static bool is_known(const struct count_at *count_at, const struct binary *binary)
+bool count_at_seen(struct count_at *count_at, const struct binary *binary, uint8_t order)
 {
-	for (uint32_t i = 0; i < PT_SITES; i++)
-		if (is_of(&count_at->kernel->sites[i], binary))
-			return true;
-	return false;
-}
+	bool known = false;
 
-void count_at_seen(struct count_at *count_at, const struct binary *binary, uint8_t order, bool runs)
-{
 	for (uint32_t i = 0; i < PT_SITES; i++) {
 		const struct pt_site *site = &count_at->kernel->sites[i];
 
 		if (!is_of(site, binary))
 			continue;
+		known = true;
 		count_at->seats[i] = (struct count_seat){
 			.place = count_at_place(site->hook, binary->registry_kind),
 			.order = order,
-			.last_run = runs ? now_s() : now_s() - COUNT_AT_IDLE_S,
+			.last_run = now_s(),
 		};
 	}
+	return known;
 }
 
 time_t count_at_idle_s(const struct count_at *count_at, uint32_t index)
@@ -155,32 +151,25 @@ int count_at_update(struct count_at *count_at)
 	return apply(count_at, sites);
 }
 
-int count_at_admit(struct count_at *count_at, const struct binary *binary,
-		   struct count_newcomer *newcomer)
+int count_at_admit(struct count_at *count_at, const struct binary *binary, const char *registry,
+		   uint8_t order, bool able, uint8_t *ret_off)
 {
-	bool known = is_known(count_at, binary);
 	struct count_site sites[PT_SITES + 1] = {};
 	struct count_site *candidate = &sites[PT_SITES];
-	bool was_elsewhere = false;
+	bool known = count_at_seen(count_at, binary, order);
 	int rc;
 
 	*candidate = (struct count_site){
 		.used = !known,
-		.able = newcomer->able && newcomer->runs,
-		.always = is_named(count_at, newcomer->registry),
+		.able = able,
+		.always = is_named(count_at, registry),
 		.place = count_at_place(binary->sites[0].hook, binary->registry_kind),
-		.order = newcomer->order,
+		.order = order,
 	};
-	if (newcomer->runs)
-		count_at_seen(count_at, binary, newcomer->order, true);
-	for (uint32_t i = 0; known && i < PT_SITES; i++) {
-		if (!is_of(&count_at->kernel->sites[i], binary))
-			continue;
-		candidate = &sites[i];
-		was_elsewhere = count_at->kernel->sites[i].off & PT_SITE_OFF_ELSEWHERE;
-	}
 	rc = apply(count_at, sites);
-	newcomer->off = candidate->elsewhere ? PT_SITE_OFF_ELSEWHERE : 0;
-	newcomer->unprobed = !candidate->elsewhere && (!known || was_elsewhere);
+	for (uint32_t i = 0; known && i < PT_SITES; i++)
+		if (is_of(&count_at->kernel->sites[i], binary))
+			candidate = &sites[i];
+	*ret_off = candidate->elsewhere ? PT_SITE_OFF_ELSEWHERE : 0;
 	return rc;
 }

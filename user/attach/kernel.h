@@ -48,6 +48,9 @@ struct kernel {
 	int sites_fd;
 	int registries_fd;
 	int hints_fd;
+	int tls_connections_fd;
+	int tls_requests_fd;
+	int tls_calls_fd;
 	int rules_fd;
 	int proxies_fd;
 	int events_fd;

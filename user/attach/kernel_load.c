@@ -97,6 +97,7 @@ static int set_control(struct pulltap_bpf *skel, uint64_t generation,
 struct common {
 	struct bpf_map *map;
 	int before_fd;
+	bool only_shared; /* worthless once hits have gone on in the other: begins empty then */
 	bool shared;
 };
 
@@ -105,6 +106,8 @@ static int share(struct common *common)
 	struct bpf_map_info info = {};
 	uint32_t size = sizeof(info);
 
+	if (common->only_shared && common->before_fd < 0) /* of a build that had none */
+		return 0;
 	if (bpf_obj_get_info_by_fd(common->before_fd, &info, &size))
 		return -errno;
 	common->shared = info.type == bpf_map__type(common->map) &&
@@ -145,6 +148,15 @@ static int load(struct pulltap_bpf *skel, const struct kernel_sizes *sizes,
 		{.map = skel->maps.sites, .before_fd = before ? before->sites_fd : -1},
 		{.map = skel->maps.registries, .before_fd = before ? before->registries_fd : -1},
 		{.map = skel->maps.hints, .before_fd = before ? before->hints_fd : -1},
+		{.map = skel->maps.tls_connections,
+		 .before_fd = before ? before->tls_connections_fd : -1,
+		 .only_shared = true},
+		{.map = skel->maps.tls_requests,
+		 .before_fd = before ? before->tls_requests_fd : -1,
+		 .only_shared = true},
+		{.map = skel->maps.tls_calls,
+		 .before_fd = before ? before->tls_calls_fd : -1,
+		 .only_shared = true},
 	};
 	unsigned int count = before ? sizeof(commons) / sizeof(*commons) : 0;
 	int rc = bpf_map__set_max_entries(skel->maps.counts_0, sizes->max_keys);
@@ -156,7 +168,7 @@ static int load(struct pulltap_bpf *skel, const struct kernel_sizes *sizes,
 		rc = share(&commons[i]);
 	rc = rc ?: pulltap_bpf__load(skel);
 	for (unsigned int i = 0; !rc && i < count; i++)
-		rc = commons[i].shared ? 0 : copy(&commons[i]);
+		rc = commons[i].shared || commons[i].only_shared ? 0 : copy(&commons[i]);
 	return rc;
 }
 

@@ -1,0 +1,590 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR MIT */
+/*
+ * Follows one direction of an HTTP/1.x connection byte by byte: where a head begins, what it asks
+ * or answers, where its body ends. The state between two bytes is all in struct http1, so that it
+ * makes no difference how a server cuts the stream into reads and writes. As strict as the
+ * strictest server: what two servers could take apart differently is HTTP1_BROKEN, never a guess.
+ * Compiles for the kernel and for the host, where unit tests and a fuzzer run it.
+ */
+#ifndef PULLTAP_HTTP1_H
+#define PULLTAP_HTTP1_H
+
+#include "path.h"
+
+/* Most of a head, request line included. Servers stop at 1 MiB (Go) or far below. */
+#define HTTP1_HEAD_BYTES (1u << 20)
+#define HTTP1_METHOD_BYTES 16
+#define HTTP1_DIGEST_BYTES 136 /* a digest is shorter: one that fills this is none */
+/* The bytes at hand, a piece of what was read or is written. */
+#define HTTP1_PIECE 1024
+
+enum http1_state {
+	HTTP1_START = 0, /* of a message; a new connection is all zeroes */
+	HTTP1_START_LF,
+	HTTP1_METHOD,
+	HTTP1_TARGET,
+	HTTP1_VERSION,
+	HTTP1_REQUEST_LF,
+	HTTP1_STATUS,
+	HTTP1_LINE, /* of the head */
+	HTTP1_NAME,
+	HTTP1_VALUE,
+	HTTP1_LENGTH,
+	HTTP1_CODING,
+	HTTP1_DIGEST,
+	HTTP1_REST, /* of a line that says nothing of use */
+	HTTP1_LINE_LF,
+	HTTP1_HEAD_LF,
+	HTTP1_CHUNK_SIZE,
+	HTTP1_CHUNK_REST, /* extensions */
+	HTTP1_CHUNK_LF,
+	HTTP1_CHUNK_END,
+	HTTP1_CHUNK_END_LF,
+	HTTP1_TRAILER,
+	HTTP1_TRAILER_REST,
+	HTTP1_TRAILER_LF,
+	HTTP1_TRAILERS_LF,
+	/* from here on bytes are counted, not looked at */
+	HTTP1_BODY,
+	HTTP1_CHUNK,
+	HTTP1_CLOSE, /* a body that ends with the connection */
+	HTTP1_STUCK, /* behind HTTP1_BROKEN or HTTP1_H2 */
+};
+
+enum http1_event {
+	HTTP1_MORE = 1, /* the bytes are used up */
+	HTTP1_LOAD, /* the next ones are not in the piece */
+	HTTP1_REQUEST, /* method and target are known, a request line is complete */
+	HTTP1_HEAD, /* a reply's head is complete: call http1_reply_body() */
+	HTTP1_H2, /* method "PRI": the preface of HTTP/2 */
+	HTTP1_BROKEN,
+};
+
+enum http1_flag {
+	HTTP1_IS_REPLY = 1, /* set by the caller once; all others are the head's */
+	HTTP1_OLD = 2, /* HTTP/1.0 */
+	HTTP1_HAS_LENGTH = 4,
+	HTTP1_CHUNKED = 8,
+	HTTP1_HAS_DIGEST = 16,
+	HTTP1_SPACE = 32, /* behind a value, which must be over then */
+};
+
+struct http1 {
+	__u64 left; /* of the body or the chunk */
+	__u64 number; /* what is being read, and then the body's length */
+	__u64 word[3]; /* a name in lower case; a method, a version, a coding as it stands */
+	__u32 length; /* of the target, all of it; of a reply's digest */
+	__u32 head; /* bytes of this head so far */
+	__u8 state; /* enum http1_state */
+	__u8 flags; /* enum http1_flag */
+	__u8 count; /* characters of word, digits of number */
+	__u8 zero;
+	__u16 status;
+	__u16 zero_too;
+};
+
+/* A buffer of total bytes; loaded of them, from start on, are in the piece. */
+struct http1_input {
+	__u64 at;
+	__u64 total;
+	__u64 start;
+	__u64 loaded;
+};
+
+static __always_inline int http1_stop(struct http1 *p, int event)
+{
+	p->state = HTTP1_STUCK;
+	return event;
+}
+
+static __always_inline __u8 http1_lower(__u8 c)
+{
+	return c >= 'A' && c <= 'Z' ? c | 0x20 : c;
+}
+
+/* What names and methods are made of: no control characters, no separators. */
+static __always_inline int http1_is_token(__u8 c)
+{
+	__u64 set = c < 64 ? 0x3ff6cfa00000000ull : 0x57ffffffc7fffffeull;
+
+	return c < 128 && set >> (c & 63) & 1;
+}
+
+/* Appends to word, which takes 24; counts on to 255. */
+static __always_inline void http1_append(struct http1 *p, __u8 c)
+{
+	__u32 count = p->count;
+
+	if (count < 8)
+		p->word[0] |= (__u64)c << (count & 7) * 8;
+	else if (count < 16)
+		p->word[1] |= (__u64)c << (count & 7) * 8;
+	else if (count < 24)
+		p->word[2] |= (__u64)c << (count & 7) * 8;
+	if (count < 255)
+		p->count = count + 1;
+}
+
+static __always_inline void http1_clear_word(struct http1 *p)
+{
+	p->word[0] = p->word[1] = p->word[2] = 0;
+	p->count = 0;
+}
+
+static __always_inline int http1_go(struct http1 *p, __u8 state)
+{
+	p->state = state;
+	return 0;
+}
+
+/* The byte must be the second of a line's end. */
+static __always_inline int http1_line_feed(struct http1 *p, __u8 c, __u8 state)
+{
+	return c == '\n' ? http1_go(p, state) : http1_stop(p, HTTP1_BROKEN);
+}
+
+/* A byte of what is not looked at, up to the line's end. */
+static __always_inline int http1_rest(struct http1 *p, __u8 c, __u8 state)
+{
+	if (c == '\r')
+		return http1_go(p, state);
+	return c == '\n' || !c ? http1_stop(p, HTTP1_BROKEN) : 0;
+}
+
+#define HTTP1_1_0 0x302e312f50545448ull /* "HTTP/1.0" */
+#define HTTP1_1_1 0x312e312f50545448ull
+#define HTTP1_PRI 0x495250ull
+#define HTTP1_CODING_CHUNKED 0x64656b6e756863ull /* "chunked" */
+
+/* The first byte of a message. */
+static __always_inline int http1_start(struct http1 *p, __u8 c)
+{
+	p->flags &= HTTP1_IS_REPLY;
+	p->number = 0;
+	p->length = 0;
+	p->head = 1;
+	p->status = 0;
+	http1_clear_word(p);
+	if (p->flags && c != 'H')
+		return http1_stop(p, HTTP1_BROKEN);
+	if (c == '\r')
+		return http1_go(p, HTTP1_START_LF);
+	if (!http1_is_token(c))
+		return http1_stop(p, HTTP1_BROKEN);
+	http1_append(p, c);
+	return http1_go(p, p->flags ? HTTP1_VERSION : HTTP1_METHOD);
+}
+
+static __always_inline int http1_method(struct http1 *p, __u8 c)
+{
+	if (c == ' ')
+		return p->word[0] == HTTP1_PRI ? http1_stop(p, HTTP1_H2)
+					       : http1_go(p, HTTP1_TARGET);
+	if (!http1_is_token(c) || p->count >= HTTP1_METHOD_BYTES)
+		return http1_stop(p, HTTP1_BROKEN);
+	http1_append(p, c);
+	return 0;
+}
+
+/* The method stays in word[0] and [1] until the line is complete; the version is in word[2]. */
+static __always_inline int http1_target(struct http1 *p, __u8 c, char *target)
+{
+	__u64 length = p->length;
+
+	if (c == ' ' && length) {
+		p->word[2] = 0;
+		p->count = 0;
+		return http1_go(p, HTTP1_VERSION);
+	}
+	if (c <= ' ' || c == 0x7f)
+		return http1_stop(p, HTTP1_BROKEN);
+	PT_PIN_DOWN(length);
+	if (length < PT_PATH_BYTES)
+		target[length] = (char)c;
+	p->length++;
+	return 0;
+}
+
+static __always_inline int http1_version_byte(struct http1 *p, __u8 c)
+{
+	int is_reply = p->flags & HTTP1_IS_REPLY;
+	__u64 version = is_reply ? p->word[0] : p->word[2];
+
+	if (p->count < 8) {
+		version |= (__u64)c << (p->count++ & 7) * 8;
+		if (is_reply)
+			p->word[0] = version;
+		else
+			p->word[2] = version;
+		return 0;
+	}
+	if (c != (is_reply ? ' ' : '\r') || (version != HTTP1_1_0 && version != HTTP1_1_1))
+		return http1_stop(p, HTTP1_BROKEN);
+	if (version == HTTP1_1_0)
+		p->flags |= HTTP1_OLD;
+	p->count = 0;
+	return http1_go(p, is_reply ? HTTP1_STATUS : HTTP1_REQUEST_LF);
+}
+
+static __always_inline int http1_status(struct http1 *p, __u8 c)
+{
+	if (p->count < 3) {
+		if (c < '0' || c > '9')
+			return http1_stop(p, HTTP1_BROKEN);
+		p->status = p->status * 10 + (c - '0');
+		p->count++;
+		return 0;
+	}
+	if (p->status < 100 || (c != ' ' && c != '\r'))
+		return http1_stop(p, HTTP1_BROKEN);
+	return http1_go(p, c == ' ' ? HTTP1_REST : HTTP1_LINE_LF);
+}
+
+static __always_inline int http1_line(struct http1 *p, __u8 c)
+{
+	http1_clear_word(p);
+	if (c == '\r')
+		return http1_go(p, HTTP1_HEAD_LF);
+	if (!http1_is_token(c)) /* a folded line, too */
+		return http1_stop(p, HTTP1_BROKEN);
+	http1_append(p, http1_lower(c));
+	return http1_go(p, HTTP1_NAME);
+}
+
+static __always_inline __u8 http1_header(const struct http1 *p)
+{
+	const __u64 *name = p->word;
+
+	if (p->count == 14 && name[0] == 0x2d746e65746e6f63ull /* "content-" */ &&
+	    name[1] == 0x6874676e656cull /* "length" */)
+		return HTTP1_LENGTH;
+	if (p->count == 17 && name[0] == 0x726566736e617274ull /* "transfer" */ &&
+	    name[1] == 0x6e69646f636e652dull /* "-encodin" */ && name[2] == 'g')
+		return HTTP1_CODING;
+	if (p->flags & HTTP1_IS_REPLY && p->count == 21 &&
+	    name[0] == 0x632d72656b636f64ull /* "docker-c" */ &&
+	    name[1] == 0x642d746e65746e6full /* "ontent-d" */ &&
+	    name[2] == 0x7473656769ull /* "igest" */)
+		return HTTP1_DIGEST;
+	return HTTP1_REST;
+}
+
+static __always_inline int http1_name(struct http1 *p, __u8 c)
+{
+	if (c == ':')
+		return http1_go(p, HTTP1_VALUE);
+	if (!http1_is_token(c))
+		return http1_stop(p, HTTP1_BROKEN);
+	http1_append(p, http1_lower(c));
+	return 0;
+}
+
+static __always_inline int http1_length(struct http1 *p, __u8 c)
+{
+	if (c == ' ' || c == '\t') {
+		p->flags |= HTTP1_SPACE;
+		return 0;
+	}
+	if (c == '\r') {
+		if (!p->count || p->flags & HTTP1_HAS_LENGTH)
+			return http1_stop(p, HTTP1_BROKEN);
+		p->flags |= HTTP1_HAS_LENGTH;
+		return http1_go(p, HTTP1_LINE_LF);
+	}
+	if (c < '0' || c > '9' || p->flags & HTTP1_SPACE || p->count >= 18)
+		return http1_stop(p, HTTP1_BROKEN);
+	if (p->flags & HTTP1_HAS_LENGTH) /* the first one's value is kept: this is broken anyway */
+		return http1_stop(p, HTTP1_BROKEN);
+	p->number = p->number * 10 + (c - '0');
+	p->count++;
+	return 0;
+}
+
+static __always_inline int http1_coding(struct http1 *p, __u8 c)
+{
+	if (c == ' ' || c == '\t') {
+		p->flags |= HTTP1_SPACE;
+		return 0;
+	}
+	if (c == '\r') {
+		if (p->word[0] != HTTP1_CODING_CHUNKED || p->flags & HTTP1_CHUNKED)
+			return http1_stop(p, HTTP1_BROKEN);
+		p->flags |= HTTP1_CHUNKED;
+		return http1_go(p, HTTP1_LINE_LF);
+	}
+	if (c <= ' ' || p->flags & HTTP1_SPACE || p->count >= 8)
+		return http1_stop(p, HTTP1_BROKEN);
+	http1_append(p, http1_lower(c));
+	return 0;
+}
+
+/* The first one that is there; what is not a digest is told apart later. */
+static __always_inline int http1_digest(struct http1 *p, __u8 c, char *digest)
+{
+	__u64 length = p->length;
+
+	if (c == ' ' || c == '\t') {
+		p->flags |= HTTP1_SPACE;
+		return 0;
+	}
+	if (c == '\r' || c == '\n' || !c)
+		return http1_rest(p, c, HTTP1_LINE_LF);
+	if (p->flags & HTTP1_SPACE) /* two words */
+		length = HTTP1_DIGEST_BYTES - 1;
+	PT_PIN_DOWN(length);
+	if (length < HTTP1_DIGEST_BYTES) {
+		digest[length] = (char)c;
+		p->length = (__u32)length + 1;
+	}
+	return 0;
+}
+
+/* Behind the colon; also the first byte of the value. */
+static __always_inline int http1_value(struct http1 *p, __u8 c, char *digest)
+{
+	__u8 header;
+
+	if (c == ' ' || c == '\t')
+		return 0;
+	header = http1_header(p);
+	if (header == HTTP1_DIGEST && p->flags & HTTP1_HAS_DIGEST)
+		header = HTTP1_REST;
+	if (header != HTTP1_REST) {
+		http1_clear_word(p);
+		p->flags &= ~HTTP1_SPACE;
+	}
+	p->state = header;
+	if (header == HTTP1_LENGTH)
+		return http1_length(p, c);
+	if (header == HTTP1_CODING)
+		return http1_coding(p, c);
+	if (header == HTTP1_DIGEST) {
+		p->flags |= HTTP1_HAS_DIGEST;
+		return http1_digest(p, c, digest);
+	}
+	return http1_rest(p, c, HTTP1_LINE_LF);
+}
+
+static __always_inline void http1_begin_chunk(struct http1 *p)
+{
+	p->number = 0;
+	p->count = 0;
+	p->head = 0; /* of what is between two chunks */
+	p->state = HTTP1_CHUNK_SIZE;
+}
+
+/* Behind a head: where its body leads. */
+static __always_inline void http1_begin_body(struct http1 *p)
+{
+	p->left = p->number;
+	if (p->flags & HTTP1_CHUNKED)
+		http1_begin_chunk(p);
+	else
+		p->state = p->left ? HTTP1_BODY : HTTP1_START;
+}
+
+static __always_inline int http1_head_end(struct http1 *p, __u8 c)
+{
+	/* two lengths, or one that HTTP/1.0 does not know */
+	if (c != '\n' || (p->flags & HTTP1_CHUNKED && p->flags & (HTTP1_HAS_LENGTH | HTTP1_OLD)))
+		return http1_stop(p, HTTP1_BROKEN);
+	if (p->flags & HTTP1_IS_REPLY)
+		return HTTP1_HEAD;
+	http1_begin_body(p);
+	return 0;
+}
+
+/* What follows a reply's head, once it is known what the request was: none says that no body may.
+ */
+static __always_inline void http1_reply_body(struct http1 *p, int none)
+{
+	if (none)
+		p->state = HTTP1_START;
+	else if (p->flags & (HTTP1_CHUNKED | HTTP1_HAS_LENGTH))
+		http1_begin_body(p);
+	else
+		p->state = HTTP1_CLOSE;
+}
+
+static __always_inline int http1_chunk_size(struct http1 *p, __u8 c)
+{
+	int digit = pt_hex(c);
+
+	if (digit >= 0 && p->count < 15) {
+		p->number = p->number << 4 | (__u32)digit;
+		p->count++;
+		return 0;
+	}
+	if (!p->count)
+		return http1_stop(p, HTTP1_BROKEN);
+	if (c == '\r')
+		return http1_go(p, HTTP1_CHUNK_LF);
+	if (c == ';' || c == ' ' || c == '\t')
+		return http1_go(p, HTTP1_CHUNK_REST);
+	return http1_stop(p, HTTP1_BROKEN);
+}
+
+static __always_inline int http1_chunk_begin(struct http1 *p, __u8 c)
+{
+	p->left = p->number;
+	p->count = 0;
+	return http1_line_feed(p, c, p->left ? HTTP1_CHUNK : HTTP1_TRAILER);
+}
+
+static __always_inline int http1_trailer(struct http1 *p, __u8 c)
+{
+	if (c == '\r')
+		return http1_go(p, HTTP1_TRAILERS_LF);
+	p->state = HTTP1_TRAILER_REST;
+	return http1_rest(p, c, HTTP1_TRAILER_LF);
+}
+
+/* What is not in a request line, a status line or a head. */
+static __always_inline int http1_body_byte(struct http1 *p, __u8 c)
+{
+	switch (p->state) {
+	case HTTP1_CHUNK_SIZE:
+		return http1_chunk_size(p, c);
+	case HTTP1_CHUNK_REST:
+		return http1_rest(p, c, HTTP1_CHUNK_LF);
+	case HTTP1_CHUNK_LF:
+		return http1_chunk_begin(p, c);
+	case HTTP1_CHUNK_END:
+		return c == '\r' ? http1_go(p, HTTP1_CHUNK_END_LF) : http1_stop(p, HTTP1_BROKEN);
+	case HTTP1_CHUNK_END_LF:
+		http1_begin_chunk(p);
+		return http1_line_feed(p, c, HTTP1_CHUNK_SIZE);
+	case HTTP1_TRAILER:
+		return http1_trailer(p, c);
+	case HTTP1_TRAILER_REST:
+		return http1_rest(p, c, HTTP1_TRAILER_LF);
+	case HTTP1_TRAILER_LF:
+		return http1_line_feed(p, c, HTTP1_TRAILER);
+	default: /* HTTP1_TRAILERS_LF */
+		return http1_line_feed(p, c, HTTP1_START);
+	}
+}
+
+static __always_inline int http1_byte(struct http1 *p, __u8 c, char *target, char *digest)
+{
+	if (p->state >= HTTP1_CHUNK_SIZE)
+		return http1_body_byte(p, c);
+	switch (p->state) {
+	case HTTP1_START:
+		return http1_start(p, c);
+	case HTTP1_START_LF:
+		return http1_line_feed(p, c, HTTP1_START);
+	case HTTP1_METHOD:
+		return http1_method(p, c);
+	case HTTP1_TARGET:
+		return http1_target(p, c, target);
+	case HTTP1_VERSION:
+		return http1_version_byte(p, c);
+	case HTTP1_REQUEST_LF:
+		return http1_line_feed(p, c, HTTP1_LINE) ?: HTTP1_REQUEST;
+	case HTTP1_STATUS:
+		return http1_status(p, c);
+	case HTTP1_LINE:
+		return http1_line(p, c);
+	case HTTP1_NAME:
+		return http1_name(p, c);
+	case HTTP1_VALUE:
+		return http1_value(p, c, digest);
+	case HTTP1_LENGTH:
+		return http1_length(p, c);
+	case HTTP1_CODING:
+		return http1_coding(p, c);
+	case HTTP1_DIGEST:
+		return http1_digest(p, c, digest);
+	case HTTP1_REST:
+		return http1_rest(p, c, HTTP1_LINE_LF);
+	case HTTP1_LINE_LF:
+		return http1_line_feed(p, c, HTTP1_LINE);
+	default: /* HTTP1_HEAD_LF */
+		return http1_head_end(p, c);
+	}
+}
+
+/* Counts bytes of a body off. */
+static __always_inline int http1_skip(struct http1 *p, struct http1_input *in)
+{
+	__u64 bytes = in->total - in->at;
+
+	if (p->state == HTTP1_STUCK)
+		return HTTP1_BROKEN;
+	if (p->state != HTTP1_CLOSE) {
+		if (bytes > p->left)
+			bytes = p->left;
+		p->left -= bytes;
+		if (!p->left)
+			p->state = p->state == HTTP1_BODY ? HTTP1_START : HTTP1_CHUNK_END;
+	}
+	in->at += bytes;
+	return 0;
+}
+
+/* All of eight bytes that only a target or a line's rest can be? Then they go in one step. */
+static __always_inline int http1_word(struct http1 *p, __u64 v, char *target)
+{
+	__u64 length = p->length;
+
+	/* any below "!" (control characters, space), any 0x7f */
+	if (p->state == HTTP1_REST)
+		return !(pt_bytes_equal(v, '\r') | pt_bytes_equal(v, '\n') | pt_bytes_equal(v, 0));
+	if (p->state != HTTP1_TARGET || ((v - PT_ONES * 0x21) & ~v & PT_HIGHS) ||
+	    pt_bytes_equal(v, 0x7f))
+		return 0;
+	PT_PIN_DOWN(length);
+	if (length > PT_PATH_BYTES - 8)
+		return 0;
+	PT_STORE64(target + length, v);
+	p->length += 8;
+	return 1;
+}
+
+/*
+ * One step: a byte, eight of them, or a piece of a body. Returns 0 to go on, or an enum
+ * http1_event. piece has HTTP1_PIECE bytes, target PT_PATH_BYTES, digest HTTP1_DIGEST_BYTES.
+ */
+static __always_inline int http1_step(struct http1 *p, struct http1_input *in, const char *piece,
+				      char *target, char *digest)
+{
+	__u64 index = in->at - in->start, loaded = in->loaded;
+
+	if (in->at >= in->total)
+		return HTTP1_MORE;
+	if (p->state >= HTTP1_BODY)
+		return http1_skip(p, in);
+	PT_PIN_DOWN(index);
+	if (index >= HTTP1_PIECE || index >= loaded)
+		return HTTP1_LOAD;
+	if (p->head > HTTP1_HEAD_BYTES)
+		return http1_stop(p, HTTP1_BROKEN);
+	PT_PIN_DOWN(index);
+	if (index + 8 <= loaded && index <= HTTP1_PIECE - 8 &&
+	    http1_word(p, PT_LOAD64(piece + index), target)) {
+		in->at += 8;
+		p->head += 8;
+		return 0;
+	}
+	in->at++;
+	p->head++;
+	return http1_byte(p, (__u8)piece[index], target, digest);
+}
+
+/* Does a message begin here that only a client sends? The first eight bytes, zeroes if fewer. */
+static __always_inline int http1_is_request(__u64 v)
+{
+	__u32 four = (__u32)v;
+	__u64 five = v & 0xffffffffffull, six = v & 0xffffffffffffull, seven = v << 8 >> 8;
+
+	return four == 0x20544547 /* "GET " */ || four == 0x20545550 /* "PUT " */ ||
+	       four == 0x20495250 /* "PRI " */ || five == 0x2044414548ull /* "HEAD " */ ||
+	       five == 0x2054534f50ull /* "POST " */ || six == 0x204843544150ull /* "PATCH " */ ||
+	       six == 0x204543415254ull /* "TRACE " */ ||
+	       seven == 0x204554454c4544ull /* "DELETE " */ ||
+	       v == 0x20534e4f4954504full /* "OPTIONS " */ ||
+	       v == 0x205443454e4e4f43ull /* "CONNECT " */;
+}
+
+#endif
