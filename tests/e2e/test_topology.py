@@ -226,7 +226,7 @@ def test_an_nginx_before_two_remote_registries_counts_both(keep, database):
         asked = remote.requests(since)
         assert len(asked) > 10
         truth.feed(asked)
-    books.check_nginx(database, nginx, agent)
+    books.check_front(database, nginx, agent)
     books.check(database, truth)
 
 
@@ -268,7 +268,9 @@ def test_of_a_chain_of_front_ends_one_counts(keep, database, count_at):
 
 def look(agent):
     """The agent's own words about who talks to whom, as soon as it has some."""
-    until(lambda: agent.status_file()["topology"]["links"], 30, what="the agent sees who talks")
+    path = os.path.join(agent.state, "status.json")
+    until(lambda: os.path.exists(path) and agent.status_file()["topology"]["links"], 60,
+          what="the agent sees who talks")
     return agent.status_file()["topology"]
 
 
@@ -291,7 +293,7 @@ def test_who_talks_to_whom_is_named(keep, database):
     inner, outer = chain(keep, registry)
     agent = watch(keep, database, ("outer", outer), ("inner", inner), ("hub", registry)).start()
     ask(outer, registry.names())
-    until(lambda: len(look(agent)["links"]) == 2, 30, what="both links are seen")
+    until(lambda: len(look(agent)["links"]) == 2, 60, what="both links are seen")
     topology = look(agent)
     assert ends(topology) == [("inner", "hub", registry.host), ("outer", "inner", inner.host)]
     assert {program["registry"]: (program["place"], program["counts"], program["behind"])

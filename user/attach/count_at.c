@@ -40,23 +40,27 @@ static bool is_of(const struct pt_site *site, const struct binary *binary)
 	return site->hook && sites_same_place(&place, &wanted);
 }
 
-bool count_at_seen(struct count_at *count_at, const struct binary *binary, uint8_t order)
+static bool is_known(const struct count_at *count_at, const struct binary *binary)
 {
-	bool known = false;
+	for (uint32_t i = 0; i < PT_SITES; i++)
+		if (is_of(&count_at->kernel->sites[i], binary))
+			return true;
+	return false;
+}
 
+void count_at_seen(struct count_at *count_at, const struct binary *binary, uint8_t order, bool runs)
+{
 	for (uint32_t i = 0; i < PT_SITES; i++) {
 		const struct pt_site *site = &count_at->kernel->sites[i];
 
 		if (!is_of(site, binary))
 			continue;
-		known = true;
 		count_at->seats[i] = (struct count_seat){
 			.place = count_at_place(site->hook, binary->registry_kind),
 			.order = order,
-			.last_run = now_s(),
+			.last_run = runs ? now_s() : now_s() - COUNT_AT_IDLE_S,
 		};
 	}
-	return known;
 }
 
 time_t count_at_idle_s(const struct count_at *count_at, uint32_t index)
@@ -151,25 +155,32 @@ int count_at_update(struct count_at *count_at)
 	return apply(count_at, sites);
 }
 
-int count_at_admit(struct count_at *count_at, const struct binary *binary, const char *registry,
-		   uint8_t order, bool able, uint8_t *ret_off)
+int count_at_admit(struct count_at *count_at, const struct binary *binary,
+		   struct count_newcomer *newcomer)
 {
+	bool known = is_known(count_at, binary);
 	struct count_site sites[PT_SITES + 1] = {};
 	struct count_site *candidate = &sites[PT_SITES];
-	bool known = count_at_seen(count_at, binary, order);
+	bool was_elsewhere = false;
 	int rc;
 
 	*candidate = (struct count_site){
 		.used = !known,
-		.able = able,
-		.always = is_named(count_at, registry),
+		.able = newcomer->able && newcomer->runs,
+		.always = is_named(count_at, newcomer->registry),
 		.place = count_at_place(binary->sites[0].hook, binary->registry_kind),
-		.order = order,
+		.order = newcomer->order,
 	};
+	if (newcomer->runs)
+		count_at_seen(count_at, binary, newcomer->order, true);
+	for (uint32_t i = 0; known && i < PT_SITES; i++) {
+		if (!is_of(&count_at->kernel->sites[i], binary))
+			continue;
+		candidate = &sites[i];
+		was_elsewhere = count_at->kernel->sites[i].off & PT_SITE_OFF_ELSEWHERE;
+	}
 	rc = apply(count_at, sites);
-	for (uint32_t i = 0; known && i < PT_SITES; i++)
-		if (is_of(&count_at->kernel->sites[i], binary))
-			candidate = &sites[i];
-	*ret_off = candidate->elsewhere ? PT_SITE_OFF_ELSEWHERE : 0;
+	newcomer->off = candidate->elsewhere ? PT_SITE_OFF_ELSEWHERE : 0;
+	newcomer->unprobed = !candidate->elsewhere && (!known || was_elsewhere);
 	return rc;
 }

@@ -34,10 +34,11 @@ void count_at_init(struct count_at *count_at, struct kernel *kernel, enum count_
 		   const char *const *names, unsigned int names_count);
 
 /*
- * A process of this binary was seen, or soon will be; order is that of the --target that names it.
- * False when it has no sites.
+ * A process of this binary was seen, or (runs is false) may be at any moment; order is that of the
+ * --target that names it.
  */
-bool count_at_seen(struct count_at *count_at, const struct binary *binary, uint8_t order);
+void count_at_seen(struct count_at *count_at, const struct binary *binary, uint8_t order,
+		   bool runs);
 
 /* For how long nobody has run the file of a site. */
 time_t count_at_idle_s(const struct count_at *count_at, uint32_t index);
@@ -48,11 +49,19 @@ time_t count_at_idle_s(const struct count_at *count_at, uint32_t index);
  */
 must_check int count_at_update(struct count_at *count_at);
 
-/*
- * The same before a binary is probed, whether it has sites already or not; able: nothing else keeps
- * it from counting. *ret_off is what it has to be off for: 0 or PT_SITE_OFF_ELSEWHERE.
- */
+/* Of a binary that is about to be probed. */
+struct count_newcomer {
+	const char *registry;
+	uint8_t order;
+	bool runs; /* else nobody has to make room for it yet */
+	bool able; /* nothing else keeps it from counting */
+	/* The answers. */
+	uint8_t off; /* what it has to be off for: 0 or PT_SITE_OFF_ELSEWHERE */
+	bool unprobed; /* what it did until now was neither seen here nor elsewhere */
+};
+
+/* The same before a binary is probed, whether it has sites already or not. */
 must_check int count_at_admit(struct count_at *count_at, const struct binary *binary,
-			      const char *registry, uint8_t order, bool able, uint8_t *ret_off);
+			      struct count_newcomer *newcomer);
 
 #endif

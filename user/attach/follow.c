@@ -14,15 +14,6 @@
 
 /* How long a probed file may be run by nobody before its probes (and the inode they hold) go. */
 #define UNUSED_S 600
-#define NS_PER_S 1000000000ull
-
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_BOOTTIME, &ts);
-	return (uint64_t)ts.tv_sec * NS_PER_S + (uint64_t)ts.tv_nsec;
-}
 
 static const char *base_name(const char *path)
 {
@@ -86,115 +77,6 @@ unsigned int follow_runners(const struct follow *follow, uint64_t device, uint64
 	return runners_of(&follow->runners, device, inode, pids, max);
 }
 
-/* pid 0: nobody runs it yet */
-static void mark_run(struct follow *follow, pid_t pid, const struct binary *binary, uint8_t order)
-{
-	struct site_place place = sites_binary_place(binary);
-
-	if (pid)
-		runners_add(&follow->runners, pid, place.program_device, place.program_inode);
-	count_at_seen(&follow->count_at, binary, order);
-}
-
-/*
- * What a binary that is about to count has to be off for (enum pt_site_off); others that have to
- * stop for it have stopped.
- */
-static int make_room(struct follow *follow, const struct binary *binary, const struct owner *owner,
-		     uint8_t *ret_off)
-{
-	bool flagged = follow->is_off(follow->context, owner->registry);
-	uint8_t elsewhere = 0;
-	int rc = 0;
-
-	if (binary->sites_count && !*follow->kernel->off)
-		rc = count_at_admit(&follow->count_at, binary, owner->registry, owner->order,
-				    !flagged, &elsewhere);
-	follow->again |= rc > 0;
-	*ret_off = elsewhere | (flagged ? PT_SITE_OFF_FLAG : 0);
-	return rc < 0 ? rc : 0;
-}
-
-static void say_left_alone(const struct process *process, const struct binary *binary,
-			   const struct owner *owner, uint8_t off)
-{
-	char exe[512];
-
-	log_quote(exe, sizeof(exe), process->exe);
-	if (off & PT_SITE_OFF_FLAG)
-		log_info("target is left alone, its registry is switched off",
-			 "registry=%s exe=%s pid=%d", owner->registry, exe, process->pid);
-	else if (off)
-		log_info("target does not count: its pulls are counted elsewhere on this node",
-			 "registry=%s exe=%s pid=%d place=\"%s\" choose=--count-at",
-			 owner->registry, exe, process->pid,
-			 count_at_place_name(
-				 count_at_place(binary->sites[0].hook, binary->registry_kind)));
-}
-
-/*
- * Since when a process may have answered without a probe, for one that came while the agent was
- * here already: what ran before is not missed by anybody, its registry is observed from now on.
- * Time switched off is recorded as such.
- */
-static uint64_t unprobed_since(const struct follow *follow, pid_t pid)
-{
-	uint64_t ticks, start_ns;
-
-	if (!pid || !follow->scanned_ns || follow->kernel->control->off.since_ns ||
-	    process_start_time(follow->proc, pid, &ticks))
-		return 0;
-	start_ns = ticks * (NS_PER_S / (uint64_t)sysconf(_SC_CLK_TCK));
-	return start_ns > follow->scanned_ns ? start_ns : follow->scanned_ns;
-}
-
-/* fd: of the binary. process->pid is 0 for a file that nobody runs yet. */
-static int attach_file(struct follow *follow, const struct process *process,
-		       const struct binary *binary, int fd, const struct owner *owner, uint8_t off)
-{
-	/* what counts elsewhere is missed by nobody */
-	uint64_t since_ns = off & PT_SITE_OFF_ELSEWHERE ? 0 : unprobed_since(follow, process->pid);
-	char exe[512], refusal[400];
-	int rc;
-
-	log_quote(exe, sizeof(exe), process->exe);
-	if (!binary->sites_count) {
-		if (follow_complain(follow, binary->inode))
-			log_warn("target can't be observed", "registry=%s exe=%s pid=%d reason=%s",
-				 owner->registry, exe, process->pid,
-				 log_quote(refusal, sizeof(refusal), binary->refusal));
-		return 0;
-	}
-	rc = sites_attach(follow->kernel, binary, fd, owner->registry, off, since_ns);
-	if (rc < 0) {
-		if (follow_complain(follow, binary->inode))
-			log_error("attaching failed", "registry=%s exe=%s pid=%d error=\"%s\"",
-				  owner->registry, exe, process->pid, strerror(-rc));
-		return 0;
-	}
-	mark_run(follow, process->pid, binary, owner->order);
-	if (!rc) {
-		say_left_alone(process, binary, owner, off);
-		return 0;
-	}
-	log_info("target attached", "registry=%s exe=%s pid=%d kind=%s version=%s sites=%d",
-		 owner->registry, exe, process->pid,
-		 binary->registry_kind[0] ? binary->registry_kind : "named",
-		 binary->version[0] ? binary->version : "unknown", rc);
-	return 1;
-}
-
-static int attach_process(struct follow *follow, const struct process *process,
-			  const struct binary *binary, const struct owner *owner, uint8_t off)
-{
-	_cleanup_close_ int fd = -1;
-	int rc = process_open_binary(follow->proc, process->pid, &fd);
-
-	if (rc)
-		return rc == -ENOENT || rc == -ESRCH ? 0 : rc;
-	return attach_file(follow, process, binary, fd, owner, off);
-}
-
 /* A file that lies where a registry was started from, and may be started any moment. */
 static int attach_replaced(struct follow *follow, const char *path)
 {
@@ -202,15 +84,14 @@ static int attach_replaced(struct follow *follow, const char *path)
 	struct process process = {};
 	struct binary binary;
 	struct owner owner;
-	uint8_t off;
 
 	if (fd < 0 || file_identity_read(fd, &process.file) || binary_inspect(fd, &binary))
 		return 0; /* what it is will be seen at its start */
 	snprintf(process.exe, sizeof(process.exe), "%s", path);
 	if (!owner_of(follow, &process, &binary, &owner) || *follow->kernel->off ||
-	    sites_has(follow->kernel, &binary) || make_room(follow, &binary, &owner, &off))
+	    sites_has(follow->kernel, &binary))
 		return 0;
-	return attach_file(follow, &process, &binary, fd, &owner, off);
+	return follow_binary(follow, &process, &binary, fd, &owner);
 }
 
 int follow_fd(const struct follow *follow)
@@ -255,22 +136,6 @@ static int put_off(struct scan *scan, pid_t pid, enum count_place place, uint8_t
 	scan->later = grown;
 	scan->later[scan->later_count++] = (struct later){pid, place, order};
 	return 0;
-}
-
-int follow_binary(struct follow *follow, const struct process *process, const struct binary *binary,
-		  int fd, const struct owner *owner)
-{
-	uint8_t off;
-	int rc = make_room(follow, binary, owner, &off);
-
-	if (rc)
-		return rc;
-	if (*follow->kernel->off || sites_has(follow->kernel, binary)) {
-		mark_run(follow, process->pid, binary, owner->order);
-		return 0;
-	}
-	return fd < 0 ? attach_process(follow, process, binary, owner, off)
-		      : attach_file(follow, process, binary, fd, owner, off);
 }
 
 /*
@@ -394,8 +259,7 @@ int follow_scan(struct follow *follow)
 		scan.attached += attached > 0 ? attached : 0;
 	}
 	free(scan.later);
-	if (!follow->scanned_ns)
-		follow->scanned_ns = now_ns();
+	follow_scanned(follow);
 	return rc ?: scan.attached;
 }
 

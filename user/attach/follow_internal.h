@@ -49,6 +49,9 @@ struct owner {
 /* True the first time for an inode. */
 bool follow_complain(struct follow *follow, uint64_t inode);
 
+/* All processes have been looked at: who comes from now on has come under our eyes. */
+void follow_scanned(struct follow *follow);
+
 /*
  * Probes what a process that is ours runs, or has loaded: binary, open as fd; -1: its program. One
  * that is probed already is remembered as in use. Returns as follow_process().

@@ -153,6 +153,19 @@ void off_site_back(struct kernel *kernel, uint32_t index)
 	kernel->sites[index].off_span.until_ns = clock_now(CLOCK_BOOTTIME, 1000000000);
 }
 
+void off_site_late(struct kernel *kernel, uint32_t index, uint64_t since_ns)
+{
+	struct pt_site *site = &kernel->sites[index];
+
+	/* a time that is not recorded yet goes on */
+	if (!site->off_span.since_ns) {
+		site->off_was = 0;
+		site->off_span.since_ns = since_ns;
+	}
+	site->off_span.until_ns = 0;
+	site->off_was |= PT_SITE_OFF_LATE;
+}
+
 struct pt_site off_site_gone(const struct kernel *kernel, uint32_t index)
 {
 	const struct pt_site *site = &kernel->sites[index];

@@ -46,6 +46,9 @@ uint32_t off_enforce(struct kernel *kernel);
  */
 void off_site(struct kernel *kernel, uint32_t index, uint8_t reason, bool off);
 
+/* From since_ns on its target may have answered without the probe that it is about to get back. */
+void off_site_late(struct kernel *kernel, uint32_t index, uint64_t since_ns);
+
 /* What stays of a slot that is emptied: the time that its target was off, until it is recorded. */
 struct pt_site off_site_gone(const struct kernel *kernel, uint32_t index);
 

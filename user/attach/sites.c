@@ -364,6 +364,8 @@ int sites_attach(struct kernel *kernel, const struct binary *binary, int binary_
 		if (slot < 0)
 			slot = fill_slot(kernel, binary, &binary->sites[i], (uint32_t)owner,
 					 since_ns);
+		else if (since_ns)
+			off_site_late(kernel, (uint32_t)slot, since_ns);
 		rc = slot < 0 ? slot : 0;
 		if (!rc && off)
 			off_site(kernel, (uint32_t)slot, off, true);
