@@ -13,6 +13,8 @@ import pytest
 
 from lib import books, load
 from lib.agent import Agent, pulltap
+from lib.apache import Apache
+from lib.haproxy import Haproxy
 from lib.images import ACCEPT
 from lib.nginx import Nginx, installed
 from lib.proc import CI, run, until
@@ -226,7 +228,7 @@ def test_an_nginx_before_two_remote_registries_counts_both(keep, database):
         asked = remote.requests(since)
         assert len(asked) > 10
         truth.feed(asked)
-    books.check_front(database, nginx, agent)
+    books.check_front_end(database, nginx, agent)
     books.check(database, truth)
 
 
@@ -246,6 +248,38 @@ def test_of_a_chain_the_innermost_counts(keep, database):
     agent.stop()
     books.check(database, Truth(names).feed(registry.requests(since)))
     assert database.manifests("outer") == database.manifests("inner") == []
+
+
+@pytest.mark.parametrize("make, way", [(Apache, ""), (Haproxy, "openssl:")],
+                         ids=["apache", "haproxy"])
+def test_of_front_ends_of_several_kinds_the_innermost_counts(keep, database, make, way):
+    """Before nginx and a registry, and, where that is another node's, before nginx alone."""
+    registry = filled(keep)
+    names = registry.names()
+    nginx = keep(Nginx(registry.port)).start()
+    outer = keep(make(nginx.port)).start()
+    targets = ["--target", f"near={nginx.binary}", "--target", f"outer={way}{outer.binary}",
+               "--target", f"test={registry.binary}"]
+    agent = keep(Agent(database.conninfo(), arguments=targets)).start()
+    since = registry.mark()
+    ask(outer, names)
+    registry.settle()
+    until(lambda: {("outer", "near"), ("near", "test")} <= {link[:2] for link in ends(look(agent))},
+          60, what="both links are seen")
+    assert agent.status()["trouble"] == []
+    agent.stop()
+    books.check(database, Truth(names).feed(registry.requests(since)))
+    assert database.manifests("outer") == database.manifests("near") == []
+    agent.arguments = agent.arguments[:-2]
+    agent.start()
+    passed = nginx.mark()
+    ask(outer, names)
+    nginx.settle()
+    agent.stop()
+    truth = SentTruth().feed(nginx.requests(passed))
+    assert truth.pulls > 10
+    books.check(database, truth, registry="near")
+    assert database.manifests("outer") == []
 
 
 @pytest.mark.parametrize("count_at", [[], ["front"], ["inner"], ["outer"]], ids=str)
