@@ -159,10 +159,9 @@ unsigned int doctor_openssl(struct report *report, const struct options *options
 		close(search->proc);
 	}
 	if (search->shared)
-		report_say(
-			report, VERDICT_NOTE, CHECK, "",
-			"other programs of this node that use a probed library pay a fraction of "
-			"a microsecond for each of its calls");
+		report_say(report, VERDICT_NOTE, CHECK, "",
+			   "other programs of this node that use a probed library pay about half a "
+			   "microsecond for each of its calls");
 	found = search->found;
 	free(search);
 	return found;
