@@ -54,13 +54,26 @@ static void look_at_library(struct look *look, const struct process_map *map)
 			  strerror(-rc));
 }
 
+/* Other processes of one program may use it: Python's scripts for example. */
+static bool others_use_it(const struct look *look)
+{
+	for (uint32_t i = 0; i < PT_SITES; i++) {
+		struct site_place place = sites_place(&look->follow->kernel->sites[i]);
+
+		if (look->follow->kernel->sites[i].hook == PT_HOOK_TLS_READ &&
+		    place.program_inode == look->openssl.process->file.inode)
+			return true;
+	}
+	return false;
+}
+
 /* Right after its start a process has loaded nothing yet, and a module may come much later. */
 static void wait_for_library(struct look *look)
 {
 	const struct process *process = look->openssl.process;
 	char exe[512];
 
-	if (linger_add(look->follow->linger, process->pid) ||
+	if (linger_add(look->follow->linger, process->pid) || others_use_it(look) ||
 	    !follow_complain(look->follow, process->file.inode))
 		return;
 	log_warn("target can't be observed",
