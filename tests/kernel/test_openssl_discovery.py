@@ -159,6 +159,8 @@ class Server:
         self.program = self.folder / "python3"
         shutil.copy2(PYTHON, self.program)
         make_certificate(self.folder)
+        self.folder.make("v2/team/app/manifests")
+        self.folder.write("v2/team/app/manifests/v1", "{}")
         self.script = self.folder.write("server.py", LATE if late else SERVER)
         self.port, self.late, self.libraries = free_port(), late, libraries
         self.process = None
@@ -168,13 +170,22 @@ class Server:
         if self.libraries:
             environment["LD_LIBRARY_PATH"] = self.libraries.path
         self.process = Process([self.program, self.script, str(self.port), self.folder.path,
-                                str(self.late)], env=environment, stdout=self.folder / "out",
-                               stderr=self.folder / "out")
+                                str(self.late)], env=environment, cwd=self.folder.path,
+                               stdout=self.folder / "out", stderr=self.folder / "out")
         return self
 
     def ask(self):
-        until(lambda: run(["curl", "-sk", "-o", "/dev/null", f"https://127.0.0.1:{self.port}/"],
-                          check=False).returncode == 0, 30, what="the server answers")
+        until(lambda: self.curl("/") == 0, 30, what="the server answers")
+
+    def pull(self, times):
+        """Waits for the server, too."""
+        for _ in range(times):
+            until(lambda: self.curl("/v2/team/app/manifests/v1") == 0, 30, 0.02,
+                  what="the server answers")
+
+    def curl(self, path):
+        return run(["curl", "-skf", "-o", "/dev/null", f"https://127.0.0.1:{self.port}{path}"],
+                   check=False).returncode
 
     def library(self):
         """(inode, path) of the libssl that it has mapped, or None."""
@@ -243,6 +254,10 @@ def sites(agent, registry, probe="ours"):
             if site["registry"] == registry and probe in (None, site["probe"])]
 
 
+def hits(agent, registry):
+    return sum(site["hits"] for site in agent.status()["sites"] if site["registry"] == registry)
+
+
 def wait_probed(agent, registry, inode):
     until(lambda: [s["inode"] for s in sites(agent, registry)].count(inode) == 4, 20,
           what=lambda: f"{registry} is probed in {inode}\n{agent.log()[-2000:]}")
@@ -267,15 +282,18 @@ def test_program_that_loads_its_library_late_is_probed_then(keep, watched):
     wait_probed(agent, "hub", server.library()[0])
 
 
-def test_two_programs_of_one_library_have_each_their_own_sites(keep, watched):
-    one, two = keep(Server()).start(), keep(Server()).start()
-    one.ask(), two.ask()
-    assert one.library() == two.library()
+def test_two_programs_of_one_library_count_each_its_own(keep, watched):
+    one, two, other = [keep(Server()).start() for _ in range(3)]
+    one.ask(), two.ask(), other.ask()
+    assert one.library() == two.library() == other.library()
     agent = watched({"one": f"openssl:{one.program}", "two": f"openssl:{two.program}"},
-                     "--count-at", "both")
+                    "--count-at", "both")
     for name in ("one", "two"):
         wait_probed(agent, name, one.library()[0])
     assert len(agent.status()["sites"]) == 8
+    one.pull(5), two.pull(2), other.pull(3)
+    until(lambda: (hits(agent, "one"), hits(agent, "two")) == (5, 2), 20,
+          what=lambda: f"each has its hits: {agent.status()['sites']}")
 
 
 def test_restart_with_the_same_library_needs_no_new_probe(keep, watched):
@@ -283,9 +301,11 @@ def test_restart_with_the_same_library_needs_no_new_probe(keep, watched):
     server.ask()
     agent = watched({"hub": f"openssl:{server.program}"})
     wait_probed(agent, "hub", server.library()[0])
-    server.process.kill()
-    server.start()
-    server.ask()
+    for _ in range(3):
+        server.process.kill()
+        server.start()
+        server.pull(1)  # the first thing that it answers
+    until(lambda: hits(agent, "hub") == 3, 20, what=lambda: f"3 hits: {agent.status()['sites']}")
     assert len(agent.events("target attached")) == 1
     assert len(sites(agent, "hub", None)) == 4
 
@@ -345,6 +365,26 @@ def test_program_with_openssl_inside_is_probed_itself(keep, watched, static):
     process = keep(Kept(Process([program])))
     wait_probed(agent, "hub", os.stat(program).st_ino)
     process.close()
+
+
+def test_program_on_an_overlay_counts(keep, watched):
+    """A container's program, whose device nobody but the kernel knows."""
+    server = keep(Server())
+    lower = os.path.dirname(server.program)
+    for name in ("upper", "work", "merged"):
+        server.folder.make("overlay/" + name)
+    place = server.folder / "overlay"
+    mount = run(["mount", "-t", "overlay", "overlay", "-o", f"lowerdir={lower},"
+                 f"upperdir={place}/upper,workdir={place}/work", f"{place}/merged"], check=False)
+    if mount.returncode:
+        missing(f"no overlay can be mounted: {mount.stderr}")
+    server.program = f"{place}/merged/python3"
+    agent = watched({"hub": f"openssl:{server.program}"})
+    server.start().ask()
+    wait_probed(agent, "hub", server.library()[0])
+    before = hits(agent, "hub")
+    server.pull(4)
+    assert hits(agent, "hub") == before + 4
 
 
 def test_agent_without_rights_finds_other_users_libraries(keep, watched):
