@@ -17,7 +17,7 @@ from lib.agent import Agent
 from lib.frontends import (REQUESTS, USER, Reloader, curl_asks, fill, lines, load_by_wrk, mix,
                            protocol, with_password, wrk)
 from lib.images import Image
-from lib.nginx import Nginx, builds, installed
+from lib.nginx import Nginx, builds, curl_http3, installed
 from lib.proc import CI, until
 from lib.registry import Registry
 from lib.truth import SentTruth
@@ -178,6 +178,42 @@ def test_other_builds_are_counted_as_exactly(keep, database, figure, name, tls, 
     logged, truth = books.check_front_end(database, nginx, agent)
     assert len(logged) >= wanted and truth.pulls > wanted / 8
     figure(f"nginx, build {name}", "nginx", protocol(tls, http2), len(logged), "exact")
+
+
+@pytest.mark.parametrize("name", ["trixie", "sid"])
+def test_http3_is_counted_as_exactly(keep, database, folder, figure, name):
+    """With its clients' headers, and HTTP/1.1 and HTTP/2 beside it."""
+    build = next((build for build in other_builds() if build.name == name), None)
+    http3 = curl_http3()
+    if not build or not http3:
+        if CI:
+            pytest.fail("trixie's curl and nginx are wanted")
+        pytest.skip(f"the build {name}, or a curl with HTTP/3, could not be had here")
+    registry = keep(Registry(user=USER)).start()
+    asks = with_password(mix(fill(registry)))
+    nginx = keep(Nginx(registry.port, True, True, binary=build.binary, chroot=build.chroot,
+                       server=PLAIN, http3=True)).start()
+    agent = keep(Agent(database.conninfo(), nginx.binary, arguments=[
+        "--rules", folder.write("rules", "exclude scanner user-agent=trivy*\n")])).start()
+    load.curl(nginx, curl_asks(asks, 1000, 1), parallel=8, http3=http3)
+    load.curl(nginx, curl_asks(asks, 200, 2), http2=True)
+    load.curl(nginx, curl_asks(asks, 200, 3))
+    nginx.settle()
+    method, path, headers = asks[0]
+    load.curl(nginx, [load.Ask(method, path, None, (("User-Agent", "trivy/0.50"),
+                                                    *headers.items()))] * 10, http3=http3)
+    nginx.settle()
+    agent.stop()
+    logged = nginx.requests()
+    truth = SentTruth().feed(logged[:1400])
+    books.check(database, truth, hits=1410)
+    assert [r.status for r in logged[1400:]] == [200] * 10
+    statuses = collections.Counter(r.status for r in logged if r.proto == "HTTP/3.0")
+    assert all(statuses[status] for status in (200, 206, 304, 401, 404)), statuses
+    assert books.counter(database, "filtered_excluded") == 10
+    assert collections.Counter(r.proto for r in logged) == {
+        "HTTP/3.0": 1010, "HTTP/2.0": 200, "HTTP/1.1": 200}
+    figure(f"nginx, HTTP/3 ({name})", "nginx", "HTTP/3", 1010, "exact")
 
 
 def spoiled(folder, *texts, binary=None):

@@ -34,9 +34,10 @@ def _quote(text):
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def curl(registry, asks, parallel=16, http2=False, timeout=300, check=True):
+def curl(registry, asks, parallel=16, http2=False, timeout=300, check=True, http3=None):
     """
     Sends the requests in any order, at most parallel at a time; HTTP/2 shares one connection.
+    http3: the command of a curl that speaks it, and then it does.
     Returns one Got per request; check=False allows some to have failed (status 0).
     """
     lines = []
@@ -48,7 +49,7 @@ def curl(registry, asks, parallel=16, http2=False, timeout=300, check=True):
             "path-as-is", "globoff", f"header = {_quote('Accept: ' + ACCEPT)}",
             'write-out = "%{method} %{http_code} %{http_version} %{url}\\n"',
             "head" if one.method == "HEAD" else f"request = {one.method}",
-            "http2" if http2 else "http1.1", "max-time = 60"]
+            "http3-only" if http3 else "http2" if http2 else "http1.1", "max-time = 60"]
         if registry.ca:
             lines.append(f"cacert = {_quote(registry.ca)}")
         if one.user:
@@ -58,9 +59,9 @@ def curl(registry, asks, parallel=16, http2=False, timeout=300, check=True):
     with Folder("pulltap-curl-") as folder:
         config = folder.write("config", "\n".join(lines) + "\n")
         arguments = ["--parallel", "--parallel-max", str(parallel)]
-        if not http2:
+        if not http2 and not http3:
             arguments.append("--parallel-immediate")
-        done = run([find_program("curl"), "-q", *arguments, "-K", config], timeout=timeout,
+        done = run([*(http3 or [find_program("curl")]), "-q", *arguments, "-K", config], timeout=timeout,
                    env=clean_environment(), check=check)
     got = []
     for line in done.stdout.splitlines():

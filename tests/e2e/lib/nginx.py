@@ -45,7 +45,7 @@ http {{
 		{tls}
 		proxy_http_version 1.1;
 		proxy_set_header Connection "";
-		proxy_set_header Host $http_host;
+		proxy_set_header Host {host};
 		{server}
 	}}
 }}
@@ -63,13 +63,13 @@ class Nginx:
     binary: another build; chroot: the folder that holds its libraries, or None
     uri: where the log takes it from; "$request" where the variable is none
     daemon: leaves its parent, which an upgrade by USR2 needs
+    http3: over QUIC besides, with builds that have it
     main, http, server: further lines of the configuration, @folder@ is the one to write to
     """
 
     def __init__(self, upstream, tls=False, http2=False, workers=4, binary=None, chroot=None,
                  main="", http="", server="location / { proxy_pass http://registry; }",
-                 log=True, daemon=False,
-                 uri="$request_uri"):
+                 log=True, daemon=False, uri="$request_uri", http3=False):
         self.folder = Folder("pulltap-nginx-")
         self.port = free_port()
         self.host = f"127.0.0.1:{self.port}"
@@ -102,11 +102,15 @@ class Nginx:
             keys = (f"ssl_certificate {inner}/tls.crt; ssl_certificate_key {inner}/tls.key; "
                     "ssl_session_cache shared:tls:1m;")
         listen = f"{self.host}" + (" ssl" if tls else "") + (" http2" if http2 else "")
+        if http3:
+            keys += f" listen {self.host} quic reuseport; http3 on;"
         others = "".join(f"{kind}_temp_path {inner}/{kind}; "
                          for kind in ("fastcgi", "scgi", "uwsgi"))
         with open(os.path.join(self.work, "nginx.conf"), "w") as out:
             out.write(_CONFIG.format(
-                daemon="on" if daemon else "off", workers=workers, folder=inner, uri=uri, main=main, http=http, server=server, tls=keys,
+                daemon="on" if daemon else "off", workers=workers, folder=inner, uri=uri, main=main,
+                # HTTP/3 has no such header, and nginx makes none of its :authority
+                host="$host:$server_port" if http3 else "$http_host", http=http, server=server, tls=keys,
                 upstream=upstream, listen=listen, others=others,
                 log=f"{inner}/access.log truth" if log else "off").replace("@folder@", inner))
 
@@ -229,3 +233,13 @@ def builds():
     if os.path.exists(os.path.join(BUILDS, "plain", "nginx")):
         found.append(Build("plain", os.path.join(BUILDS, "plain", "nginx"), None))
     return found, done.stderr
+
+
+def curl_http3():
+    """The command of a curl that speaks HTTP/3, with its own libraries; None where it can't be had."""
+    builds()
+    root = os.path.join(BUILDS, "curl")
+    if not os.path.exists(root + "/usr/bin/curl"):
+        return None
+    return [root + "/lib64/ld-linux-x86-64.so.2", "--library-path",
+            root + "/usr/lib/x86_64-linux-gnu", root + "/usr/bin/curl"]

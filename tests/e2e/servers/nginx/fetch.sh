@@ -3,6 +3,7 @@
 # Brings builds of nginx that differ from the installed one into DIR (build/cache/nginx):
 #   bullseye, trixie, sid   Debian's packages of those suites with the libraries they need, unpacked
 #                           to be run by chroot; nothing is installed
+#   curl                    trixie's curl with all it needs, for it speaks HTTP/3
 #   plain                   Debian's source of the installed version, configured as upstream does it
 #                           but without what moves the structs: no PIE, no gzip, no regex, no compat
 # Does only what is missing. Says what it could not get and then ends with 1. usage: fetch.sh [DIR]
@@ -70,6 +71,30 @@ suite() {
 	fi
 }
 
+# With the lists of trixie, and nothing taken for installed, apt finds all that it needs.
+curl_http3() {
+	[ ! -x "$dir/curl/usr/bin/curl" ] || return 0
+	update
+	: >"$work/status"
+	own_apt -o Dir::State::status="$work/status" -o APT::Install-Recommends=false \
+		-o APT::Default-Release=trixie -y --download-only install curl ||
+		{ fail "curl of trixie could not be fetched"; return; }
+	mkdir -p "$work/curl"
+	for deb in "$work"/apt/cache/archives/*.deb; do
+		dpkg-deb -x "$deb" "$work/curl" || { fail "$deb can't be unpacked"; return; }
+	done
+	for folder in lib lib64; do
+		[ -e "$work/curl/$folder" ] || ln -s "usr/$folder" "$work/curl/$folder"
+	done
+	rm -rf "$work/curl/usr/share"
+	if chroot "$work/curl" /usr/bin/curl --version 2>&1 | grep -q HTTP3; then
+		rm -rf "$dir/curl" && mv "$work/curl" "$dir/curl"
+		echo "fetched curl: $(chroot "$dir/curl" /usr/bin/curl --version | head -n 1)"
+	else
+		fail "curl of trixie speaks no HTTP/3 here"
+	fi
+}
+
 plain() {
 	[ ! -x "$dir/plain/nginx" ] || return 0
 	update
@@ -87,5 +112,6 @@ plain() {
 suite bullseye nginx-light libc6 libcrypt1 libpcre3 libssl1.1 zlib1g
 suite trixie nginx libc6 libcrypt1 libpcre2-8-0 libssl3t64 libzstd1 zlib1g
 suite sid nginx libc6 libcrypt1 libpcre2-8-0 libssl3t64 libzstd1 zlib1g
+curl_http3
 plain
 exit $status
