@@ -355,17 +355,23 @@ def test_two_places_that_count_and_talk_are_trouble(keep, database):
     agent.stop()
 
 
-def test_a_front_end_of_another_registry_that_does_not_count_is_named(keep, database):
+@pytest.mark.parametrize("unix", [False, True], ids=["tcp", "unix"])
+def test_a_front_end_of_another_registry_that_does_not_count_is_named(keep, database, unix):
     """A registry of this node counts, so nginx does not, although it stands before another one."""
     registry, remote = filled(keep), filled(keep)
-    nginx = keep(Nginx(remote.port)).start()
+    where = remote.host
+    if unix:
+        where = move_to_unix(remote)
+    nginx = keep(Nginx(1, http=f"upstream other {{ server {where}; keepalive 8; }}",
+                       server="location / { proxy_pass http://other; }")).start()
     agent = watch(keep, database, ("hub", registry), ("edge", nginx)).start()
     ask(nginx, remote.names())
-    assert ends(look(agent)) == [("edge", False, remote.host)]
-    said = doctor(agent, database)
-    assert "front end edge (nginx, pid" in said and "--count-at=edge" in said
-    # on loopback it may be a port that is published for the one that counts: sockets don't tell
-    assert agent.status()["trouble"] == [] and "sockets do not show who that is" in said
+    assert ends(look(agent)) == [("edge", False, where)]
+    trouble, = agent.status()["trouble"]
+    assert "front end edge (nginx, pid" in trouble["what"]
+    assert f"was seen to talk to {where} and to none of them" in trouble["what"]
+    assert "--count-at=edge" in trouble["advice"]
+    assert "which is none of them" in doctor(agent, database)
     agent.pause()
     agent.arguments.append("--count-at=edge")
     agent.start()
@@ -376,23 +382,50 @@ def test_a_front_end_of_another_registry_that_does_not_count_is_named(keep, data
     books.check(database, SentTruth().feed(nginx.requests(since)), registry="edge")
 
 
+def move_to_unix(registry):
+    """Starts it anew, on a unix socket; returns nginx's word for that."""
+    registry.stop()
+    path = registry.folder / "registry.sock"
+    registry.environment.update(REGISTRY_HTTP_NET="unix", REGISTRY_HTTP_ADDR=path)
+    registry.start(lambda: os.path.exists(path))
+    return f"unix:{path}"
+
+
+def test_a_registry_in_another_namespace_may_be_behind_a_published_port(keep, database, network):
+    """Whatever stands on the way, here an nginx that nobody named: sockets do not show who that is."""
+    name, _, there = network
+    inside = filled(keep)
+    inside.stop()
+    inside.move(there, ["ip", "netns", "exec", name])
+    inside.start(lambda: run(["curl", "-sf", inside.url + "/v2/"], check=False).returncode == 0)
+    published = keep(Nginx(1, server=f"location / {{ proxy_pass {inside.url}; }}")).start()
+    nginx = keep(Nginx(published.port)).start()
+    agent = watch(keep, database, ("front", nginx), ("test", inside)).start()
+    since = inside.mark()
+    ask(nginx, inside.names())
+    inside.settle()
+    assert ends(look(agent)) == [("front", False, f"127.0.0.1:{published.port}")]
+    assert agent.status()["trouble"] == []
+    assert "and sockets do not show who that is" in doctor(agent, database)
+    agent.stop()
+    books.check(database, Truth(inside.names()).feed(inside.requests(since)))
+    assert database.manifests("front") == []
+
+
 def test_a_registry_behind_a_unix_socket_counts_once_and_is_named(keep, database):
     registry = filled(keep)
     names = registry.names()
-    socket = registry.folder / "registry.sock"
-    behind = keep(Registry(storage=registry.storage, environment={
-        "REGISTRY_HTTP_NET": "unix", "REGISTRY_HTTP_ADDR": socket}))
-    nginx = keep(Nginx(1, http=f"upstream hub {{ server unix:{socket}; keepalive 8; }}",
+    where = move_to_unix(registry)
+    nginx = keep(Nginx(1, http=f"upstream hub {{ server {where}; keepalive 8; }}",
                        server="location / { proxy_pass http://hub; }")).start()
-    agent = watch(keep, database, ("front", nginx), ("test", behind))
-    behind.start(lambda: os.path.exists(socket))
-    agent.start()
+    agent = watch(keep, database, ("front", nginx), ("test", registry)).start()
+    since = registry.mark()
     ask(nginx, names)
-    behind.settle()
-    assert ends(look(agent)) == [("front", "test", f"unix:{socket}")]
+    registry.settle()
+    assert ends(look(agent)) == [("front", "test", where)]
     assert "is asked over a unix socket, which has no address" in doctor(agent, database)
     agent.stop()
-    logged = behind.requests()
+    logged = registry.requests(since)
     assert len(logged) == 80
     books.check(database, Truth(names).feed(logged))
     assert database.manifests("front") == []

@@ -111,7 +111,7 @@ static void say(const struct count_at *count_at, uint32_t index, bool elsewhere)
 			return;
 	}
 	sites_registry(count_at->kernel, site->registry, &registry);
-	log_info(elsewhere ? "target stops counting: its pulls are counted elsewhere on this node"
+	log_warn(elsewhere ? "target stops counting: its pulls are counted elsewhere on this node"
 			   : "target counts from now on: no other place of this node does",
 		 "registry=%s place=\"%s\" inode=%llu choose=--count-at",
 		 log_quote(name, sizeof(name), registry.name),

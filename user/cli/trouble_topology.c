@@ -70,13 +70,14 @@ static void find_twice(const json_t *topology, const json_t *link, json_t *found
 static void find_nowhere(const json_t *topology, const json_t *program, json_t *found)
 {
 	const json_t *away = topology_away(topology, program);
-	char name[TOPOLOGY_NAME], advice[256];
+	char name[TOPOLOGY_NAME], advice[320];
 
 	if (!topology_is(program, "elsewhere") || topology_is(program, "counts") ||
 	    topology_is(program, "behind") || !away || topology_is(away, "unclear"))
 		return;
 	snprintf(advice, sizeof(advice),
-		 "if a registry is there, count it: --count-at=%s; see docs/front-ends.md",
+		 "if another registry is there, count it: --count-at=%s; if it leads to one that "
+		 "counts, leave this target out; see docs/front-ends.md",
 		 topology_text(program, "registry"));
 	trouble_add(found, advice,
 		    "%s does not count, for others of this node do, but was seen to talk to %s and "

@@ -38,7 +38,7 @@ struct link {
 	uint64_t from, to; /* inodes of programs; to 0: away */
 	char address[TOPOLOGY_PATH + 8];
 	char client[INET6_ADDRSTRLEN];
-	bool trusted, near;
+	bool trusted, unclear;
 	int64_t seen_s;
 };
 
@@ -195,14 +195,11 @@ static void describe(const struct topology_link *found, struct link *ret)
 }
 
 /*
- * Does a connection that leads away lead to this very machine, where a port may be published for a
- * program in another namespace?
+ * May a connection that leads away lead to a program that counts all the same? Where one lives in
+ * another namespace addresses may be translated on the way.
  */
-static bool is_near(const struct topology_watch *watch, const struct topology_socket *client)
+static bool may_be_ours(const struct topology_watch *watch, const struct topology_socket *client)
 {
-	if (client->is_unix || topology_is_loopback(&client->remote) ||
-	    (client->remote.high == client->local.high && client->remote.low == client->local.low))
-		return true;
 	for (unsigned int i = 0; i < watch->programs_count; i++)
 		if (watch->programs[i].counts && watch->programs[i].network &&
 		    watch->programs[i].network != client->network)
@@ -215,13 +212,13 @@ static int take_link(void *context, const struct topology_link *found)
 	struct topology_watch *watch = context;
 	struct link link = {.from = watch->programs[found->from].inode}, *place = NULL;
 
-	if (watch->programs[found->from].place == COUNT_REGISTRY && !found->server)
+	if (watch->programs[found->from].place == COUNT_REGISTRY && found->to == TOPOLOGY_AWAY)
 		return 0; /* its database, its storage */
-	if (found->server)
+	if (found->to != TOPOLOGY_AWAY)
 		link.to = watch->programs[found->to].inode;
 	describe(found, &link);
 	link.trusted = !found->client->is_unix && is_trusted(watch, &found->client->local);
-	link.near = is_near(watch, found->client);
+	link.unclear = may_be_ours(watch, found->client);
 	link.seen_s = time(NULL);
 	for (unsigned int i = 0; !place && i < watch->links_count; i++)
 		if (watch->links[i].from == link.from && watch->links[i].to == link.to &&
@@ -356,7 +353,7 @@ json_t *topology_watch_json(struct topology_watch *watch)
 				  (int)number_of(watch, link->from), "to",
 				  to < watch->programs_count ? json_integer(to) : json_null(),
 				  "address", link->address, "client", link->client, "trusted",
-				  link->trusted, "unclear", !link->to && link->near, "seen",
+				  link->trusted, "unclear", !link->to && link->unclear, "seen",
 				  (json_int_t)link->seen_s));
 	}
 	return json_pack("{s:o, s:o}", "programs", programs, "links", links);

@@ -90,9 +90,16 @@ static int add(struct table *table, const struct topology_socket *socket)
 static int add_unix(void *context, const struct topology_socket *socket)
 {
 	struct table *table = context;
-	struct topology_socket mine = *socket;
+	struct topology_socket mine = *socket, other = {.inode = socket->peer};
 
-	return find_owner(table, &mine) ? add(table, &mine) : 0;
+	if (find_owner(table, &mine))
+		return add(table, &mine);
+	/* the name that one of ours was connected to is that of the end which is not */
+	if (!find_owner(table, &other))
+		return 0;
+	mine.network = table->here;
+	mine.program = TOPOLOGY_AWAY;
+	return add(table, &mine);
 }
 
 static void know_network(struct table *table, const struct socket_process *process)

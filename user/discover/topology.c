@@ -189,7 +189,7 @@ int topology_match(struct topology_socket *sockets, unsigned int count,
 		const struct topology_socket *socket = &walk.unixes[i];
 		const struct topology_socket *server = unix_server_of(&walk, socket);
 
-		if (socket->path[0] || !server)
+		if (socket->program == TOPOLOGY_AWAY || socket->path[0] || !server)
 			continue;
 		rc = visit(context, &(struct topology_link){socket->program, server->program,
 							    socket, server});

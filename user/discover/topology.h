@@ -18,11 +18,14 @@
 
 #define TOPOLOGY_PATH 108 /* of a unix socket */
 
+/* For a program: nobody that was given. */
+#define TOPOLOGY_AWAY UINT16_MAX
+
 struct topology_socket {
 	uint64_t network; /* which network namespace */
 	uint32_t inode;
 	uint32_t peer; /* unix: the other end's inode; 0: not known */
-	uint16_t program; /* whose it is */
+	uint16_t program; /* whose it is; TOPOLOGY_AWAY: the other end of one of theirs */
 	bool is_unix;
 	bool listens;
 	uint16_t local_port, remote_port;
@@ -30,13 +33,11 @@ struct topology_socket {
 	char path[TOPOLOGY_PATH]; /* unix: its own name, an abstract one with '@' */
 };
 
-/* For topology_link.to: nobody that was given. */
-#define TOPOLOGY_AWAY UINT16_MAX
-
 struct topology_link {
 	uint16_t from, to; /* programs */
 	const struct topology_socket *client; /* the end of from */
-	const struct topology_socket *server; /* of to, listener or other end; NULL: away */
+	/* Of to, listener or other end; away: NULL, or of a unix socket the other end. */
+	const struct topology_socket *server;
 };
 
 /*

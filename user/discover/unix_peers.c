@@ -29,6 +29,13 @@ static int ask(int fd)
 	return send(fd, &message, sizeof(message), 0) < 0 ? -errno : 0;
 }
 
+/* Not what goes to syslog. */
+static bool is_stream(const struct nlmsghdr *header)
+{
+	return header->nlmsg_len >= NLMSG_LENGTH(sizeof(struct unix_diag_msg)) &&
+	       ((const struct unix_diag_msg *)NLMSG_DATA(header))->udiag_type == SOCK_STREAM;
+}
+
 static void take_name(struct topology_socket *socket, const char *name, size_t length)
 {
 	if (length >= sizeof(socket->path))
@@ -75,7 +82,7 @@ int unix_peers_each(int (*visit)(void *context, const struct topology_socket *so
 				return 0;
 			if (header->nlmsg_type == NLMSG_ERROR)
 				return ((const struct nlmsgerr *)NLMSG_DATA(header))->error;
-			if (header->nlmsg_len < NLMSG_LENGTH(sizeof(struct unix_diag_msg)))
+			if (!is_stream(header))
 				continue;
 			socket = describe(header);
 			rc = visit(context, &socket);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The connected unix sockets of this process's network namespace, whose other ends only the
+ * The connected unix stream sockets of this process's network namespace, whose other ends only the
  * kernel's socket diagnosis names. It takes no rights.
  */
 #ifndef PULLTAP_DISCOVER_UNIX_PEERS_H

@@ -89,7 +89,7 @@ class Registry:
         self.url = f"{'https' if tls else 'http'}://{self.host}"
         self.ca = None
         self.process = None
-        self._environment = dict(environment or {})
+        self.environment = dict(environment or {})
         self._under = []  # a program that starts it
         self.log_path = self.folder / "access.log"
         self.error_path = self.folder / "registry.log"
@@ -133,7 +133,7 @@ class Registry:
     def start(self, ready=None):
         """ready: tells that it listens, where that is no port of 127.0.0.1."""
         env = {"PATH": "/usr/bin:/bin"}
-        env.update(self._environment)
+        env.update(self.environment)
         self.process = Process([*self._under, self.binary, "serve", self._config],
                                stdout=self.log_path, stderr=self.error_path, env=env)
 

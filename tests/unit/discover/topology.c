@@ -195,6 +195,19 @@ static void unix_sockets_are_told_by_their_other_ends(void **state)
 	assert_string_equal(LINKS(sockets), "0>1 ");
 }
 
+static void a_unix_socket_of_a_stranger_leads_away(void **state)
+{
+	struct topology_socket sockets[] = {
+		unix_end(FRONT, 7, 9, ""),
+		unix_end(TOPOLOGY_AWAY, 9, 7, "/run/gunicorn.sock"),
+		unix_end(FRONT, 11, 12, "/run/nginx.sock"), /* a client of its own */
+		unix_end(TOPOLOGY_AWAY, 12, 11, ""),
+	};
+
+	(void)state;
+	assert_string_equal(LINKS(sockets), "0>away ");
+}
+
 static void nobody_talks_where_nothing_is(void **state)
 {
 	(void)state;
@@ -278,6 +291,7 @@ int main(void)
 		cmocka_unit_test(two_listeners_of_one_port_are_told_apart_by_their_address),
 		cmocka_unit_test(a_program_that_talks_to_itself_is_a_link),
 		cmocka_unit_test(unix_sockets_are_told_by_their_other_ends),
+		cmocka_unit_test(a_unix_socket_of_a_stranger_leads_away),
 		cmocka_unit_test(nobody_talks_where_nothing_is),
 		cmocka_unit_test(lines_of_the_kernels_tables_are_read),
 		cmocka_unit_test(other_lines_are_refused),
