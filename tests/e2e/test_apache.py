@@ -11,7 +11,7 @@ import pytest
 
 from lib import books, load
 from lib.agent import Agent
-from lib.apache import Apache, installed
+from lib.apache import SUITES, Apache, fetched, installed
 from lib.frontends import (REQUESTS, USER, Reloader, curl_asks, fill, lines, load_by_wrk, mix,
                            protocol, with_password)
 from lib.images import Image
@@ -71,6 +71,27 @@ def test_totals_equal_apaches_log_while_it_is_restarted(keep, database, folder, 
     assert truth.pulls > wanted / 5 and truth.checks > wanted / 10
     figure(f"apache, {mpm}, {reloader.seen} restarts{', cache' * bool(cache)}", "apache",
            protocol(tls, http2), len(logged), "exact")
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_other_builds_are_counted_as_exactly(keep, database, figure, suite):
+    """Other versions, other compilers, other libraries: HTTP/1.1 and HTTP/2, and a restart."""
+    builds, _, said = fetched()
+    if suite not in builds:
+        reason = f"the build of {suite} could not be had here: {said}"
+        pytest.fail(reason) if CI else pytest.skip(reason)
+    registry = keep(Registry(user=USER)).start()
+    asks = with_password(mix(fill(registry)))
+    apache = keep(Apache(registry.port, tls=True, http2=True, root=builds[suite])).start()
+    agent = keep(Agent(database.conninfo(), apache.binary)).start()
+    wanted = REQUESTS // 24
+    load.curl(apache, curl_asks(asks, wanted, 1), parallel=16)
+    apache.reload()
+    load.curl(apache, curl_asks(asks, wanted, 2), parallel=16, http2=True, check=False)
+    logged, truth = books.check_front_end(database, apache, agent)
+    assert len(logged) >= wanted * 1.5 and truth.pulls > wanted / 4
+    assert {r.proto for r in logged if r.uri} == {"HTTP/1.1", "HTTP/2.0"}
+    figure(f"apache of {suite}", "apache", "HTTP/1.1 and 2 over TLS", len(logged), "exact")
 
 
 def test_a_head_and_its_get_through_apache_are_one_pull(keep, database):

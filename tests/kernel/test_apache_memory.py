@@ -133,7 +133,8 @@ def rule(ask):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("fault", ["none", "client-upper", "client-long"])
+@pytest.mark.parametrize("fault", ["none", "client-upper", "client-long", "client-forwarded",
+                                   "client-real-ip"])
 def test_every_shape_gives_agent_and_forwarded_address(ask, shape, fault):
     assert ask(shape, fault) == {"filtered_excluded": 1}
     assert rule(ask) == "forwarded"

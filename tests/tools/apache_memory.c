@@ -79,6 +79,8 @@ static const char *const shape_names[] = {"plain", "redirected", "inner"};
 	X(BEYOND, "beyond")                                                                        \
 	X(CLIENT_UPPER, "client-upper") /* the client's headers */                                 \
 	X(CLIENT_NONE, "client-none")                                                              \
+	X(CLIENT_FORWARDED, "client-forwarded")                                                    \
+	X(CLIENT_REAL_IP, "client-real-ip")                                                        \
 	X(CLIENT_LONG, "client-long")                                                              \
 	X(CLIENT_TABLE, "client-table")                                                            \
 	X(CLIENT_SIZE, "client-size")                                                              \
@@ -192,18 +194,23 @@ static void make_client_headers(enum fault fault)
 	if (fault == CLIENT_MANY)
 		for (unsigned int i = 0; i < APACHE_ENTRIES_MAX; i++)
 			add(table, "X-Junk", "x");
-	/* the first User-Agent holds, and of the lines the last one first */
-	add(table, "X-Real-IP", "198.51.100.1");
-	add(table, "Forwarded", "for=198.51.100.2");
+	/* the first User-Agent holds, and of the forwarding headers the one that is believed first
+	 */
+	add(table, "X-Real-IP", fault == CLIENT_REAL_IP ? "203.0.113.9" : "198.51.100.1");
+	if (fault != CLIENT_REAL_IP)
+		add(table, "Forwarded",
+		    fault == CLIENT_FORWARDED ? "for=203.0.113.9, for=192.0.2.77"
+					      : "for=198.51.100.2");
 	add(table, "User-Agents", "false/1");
 	add(table, fault == CLIENT_UPPER ? "USER-AGENT" : "User-Agent",
 	    fault == CLIENT_AGENT ? (const char *)NOWHERE : "docker/27.0");
 	add(table, "x-forwarded-fox", "198.51.100.3");
-	add(table, fault == CLIENT_UPPER ? "X-FORWARDED-FOR" : "x-forwarded-for",
-	    fault == CLIENT_LONG      ? long_text
-	    : fault == CLIENT_ENDLESS ? endless_text
-	    : fault == CLIENT_LINE    ? (const char *)NOWHERE
-				      : "203.0.113.9, 192.0.2.77");
+	if (fault != CLIENT_FORWARDED && fault != CLIENT_REAL_IP)
+		add(table, fault == CLIENT_UPPER ? "X-FORWARDED-FOR" : "x-forwarded-for",
+		    fault == CLIENT_LONG      ? long_text
+		    : fault == CLIENT_ENDLESS ? endless_text
+		    : fault == CLIENT_LINE    ? (const char *)NOWHERE
+					      : "203.0.113.9, 192.0.2.77");
 	add(table, "user-agent", "other/1");
 	if (fault == CLIENT_KEY)
 		table->entries[0] = NOWHERE;

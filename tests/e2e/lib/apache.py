@@ -8,9 +8,16 @@ import re
 import shutil
 import signal
 
-from .proc import find_program
+from .frontends import REQUESTS
+from .proc import REPOSITORY_ROOT, find_program, run
 from .tls_front import Request, TlsFront
 
+BUILDS = os.path.join(os.environ.get("PULLTAP_BUILD", os.path.join(REPOSITORY_ROOT, "build")),
+                      "cache", "apache")
+FETCH = os.path.join(REPOSITORY_ROOT, "tests", "e2e", "servers", "apache", "fetch.sh")
+# all of them for `make test-frontends`
+SUITES = ("bullseye", "trixie", "sid") if REQUESTS >= 50000 else ("trixie",)
+PATH = "/usr/sbin/apache2"
 MODULES = "/usr/lib/apache2/modules"
 _ALWAYS = ("authz_core", "alias", "headers", "rewrite", "setenvif", "proxy", "proxy_http")
 
@@ -51,6 +58,17 @@ def installed():
     return find_program("apache2")
 
 
+def fetched():
+    """Folders of other builds and of headers by their suites, fetched when missing; what failed."""
+    done = run([FETCH, BUILDS, *SUITES], check=False, timeout=540)
+    builds = {suite: os.path.join(BUILDS, suite) for suite in SUITES
+              if os.path.exists(os.path.join(BUILDS, suite) + PATH)}
+    headers = os.path.join(BUILDS, "headers")
+    return builds, {suite: os.path.join(headers, suite, "usr", "include")
+                    for suite in (os.listdir(headers) if os.path.isdir(headers) else ())
+                    }, done.stderr
+
+
 def _plain(text):
     """What apache's log escaped, as it was."""
     raw = text.decode("latin-1")
@@ -61,7 +79,8 @@ def _plain(text):
 
 class Apache(TlsFront):
     """
-    upstream: port of the registry behind it; binary: another build
+    upstream: port of the registry behind it; binary: another build; root: a folder with another
+    build and all that it needs
     main, server: further lines of the configuration, @folder@ is a folder that its children may
     write to, @upstream@ the registry's URL; modules: further ones
     """
@@ -69,9 +88,10 @@ class Apache(TlsFront):
     name = "apache2"
     stop_signal = signal.SIGWINCH  # ends when every request is answered
 
-    def __init__(self, upstream, tls=False, http2=False, mpm="event", binary=None, modules=(),
-                 main="", server="ProxyPass / @upstream@/ nocanon"):
-        super().__init__(binary or installed())
+    def __init__(self, upstream, tls=False, http2=False, mpm="event", binary=None, root=None,
+                 modules=(), main="", server="ProxyPass / @upstream@/ nocanon"):
+        super().__init__(binary or (root + PATH if root else installed()))
+        self.root = self._enter(root) if root else None
         work = self.folder.make("work")
         shutil.chown(work, "www-data", "www-data")
         wanted = ["mpm_" + mpm, *_ALWAYS, *modules]
@@ -96,8 +116,24 @@ class Apache(TlsFront):
     def configure(self):
         self.config = self.folder.write("apache.conf", self._text)
 
+    def _enter(self, root):
+        """A copy of the root, so that what is probed is this test's own; in it the folder is where
+        it is outside."""
+        copy = self.folder / "root"
+        shutil.copytree(root, copy, symlinks=True)
+        self.binary = copy + PATH
+        inner = copy + self.folder.path
+        os.makedirs(inner)
+        run(["mount", "--bind", self.folder.path, inner])
+        os.makedirs(copy + "/dev", exist_ok=True)
+        for name in ("/dev/null", "/dev/urandom"):
+            with open(copy + name, "w"):
+                run(["mount", "--bind", name, copy + name])
+        return copy
+
     def argv(self):
-        return [self.binary, "-f", self.config, "-DFOREGROUND"]
+        inner = ["chroot", self.root, PATH] if self.root else [self.binary]
+        return [*inner, "-f", self.config, "-DFOREGROUND"]
 
     def others(self):
         """Its children."""

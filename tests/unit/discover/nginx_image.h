@@ -11,7 +11,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "elf_bytes.h"
+#include "elf_exports.h"
 
 #define NGINX_IMAGE_BYTES 32768
 #define NGINX_IMAGE_BASE ELF_BYTES_BASE
@@ -46,7 +46,7 @@ struct nginx_image {
 	const char *request_uri; /* text of that variable */
 	const char *version;
 	/* internal */
-	unsigned int text, relocations, symbols;
+	unsigned int text, relocations;
 };
 
 static inline void nginx_image_put(struct nginx_image *image, uint64_t at, uint64_t value,
@@ -191,63 +191,38 @@ static inline void nginx_image_tables(struct nginx_image *image)
 	}
 }
 
-static inline void nginx_image_symbol(struct nginx_image *image, const char *name, uint64_t address,
-				      uint64_t size, bool last)
-{
-	uint64_t names = NGINX_IMAGE_NAMES + 1 + image->symbols * 64ull;
-	Elf64_Sym symbol = {
-		.st_name = (uint32_t)(names - NGINX_IMAGE_NAMES),
-		.st_info = ELF64_ST_INFO(STB_GLOBAL, STT_FUNC),
-		.st_shndx = 1,
-		.st_value = address,
-		.st_size = size,
-	};
-	uint32_t hash = 5381;
-
-	for (const char *c = name; *c; c++)
-		hash = hash * 33 + (uint8_t)*c;
-	strcpy((char *)image->bytes + names, name);
-	image->symbols++;
-	memcpy(image->bytes + NGINX_IMAGE_SYMBOLS + image->symbols * sizeof(symbol), &symbol,
-	       sizeof(symbol));
-	/* behind four numbers, one word of the filter and one bucket */
-	nginx_image_put(image, NGINX_IMAGE_HASH + 28 + (image->symbols - 1) * 4ull,
-			last ? hash | 1 : hash & ~1u, 4);
-}
-
 static inline void nginx_image_dynamic(struct nginx_image *image)
 {
-	Elf64_Dyn dynamic[6] = {
+	const Elf64_Dyn dynamic[2] = {
 		{DT_RELA, {elf_bytes_data(NGINX_IMAGE_RELOCATIONS)}},
 		{DT_RELASZ, {image->relocations * sizeof(Elf64_Rela)}},
-		{DT_SYMTAB, {NGINX_IMAGE_BASE + NGINX_IMAGE_SYMBOLS}},
-		{DT_STRTAB, {NGINX_IMAGE_BASE + NGINX_IMAGE_NAMES}},
-		{DT_GNU_HASH, {NGINX_IMAGE_BASE + NGINX_IMAGE_HASH}},
 	};
 
-	memcpy(image->bytes + NGINX_IMAGE_DYNAMIC, dynamic, sizeof(dynamic));
-	/* buckets, first symbol, words of the filter, shift; the filter; the bucket */
-	nginx_image_put(image, NGINX_IMAGE_HASH, 1, 4);
-	nginx_image_put(image, NGINX_IMAGE_HASH + 4, 1, 4);
-	nginx_image_put(image, NGINX_IMAGE_HASH + 8, 1, 4);
-	nginx_image_put(image, NGINX_IMAGE_HASH + 24, 1, 4);
+	memcpy(image->bytes + NGINX_IMAGE_DYNAMIC + 3 * sizeof(*dynamic), dynamic, sizeof(dynamic));
 }
 
 static inline void nginx_image_build(struct nginx_image *image)
 {
+	struct elf_exports exports = {
+		.bytes = image->bytes,
+		.dynamic = NGINX_IMAGE_DYNAMIC,
+		.symbols = NGINX_IMAGE_SYMBOLS,
+		.names = NGINX_IMAGE_NAMES,
+		.hash = NGINX_IMAGE_HASH,
+	};
+
 	memset(image->bytes, 0, sizeof(image->bytes));
-	image->text = image->relocations = image->symbols = 0;
+	image->text = image->relocations = 0;
 	nginx_image_headers(image);
 	nginx_image_functions(image);
 	nginx_image_tables(image);
 	nginx_image_text(image, image->version ? image->version : "nginx version: nginx/1.22.1");
-	nginx_image_symbol(image, "ngx_http_log_request", NGINX_IMAGE_BASE + 0x1800, 64, false);
-	nginx_image_symbol(image, image->hook ? image->hook : "ngx_http_free_request",
-			   NGINX_IMAGE_BASE + NGINX_IMAGE_HOOK, 256, false);
-	nginx_image_symbol(image, "ngx_http_headers_in", elf_bytes_data(NGINX_IMAGE_HEADERS_IN), 96,
-			   false);
-	nginx_image_symbol(image, "ngx_http_headers_out", elf_bytes_data(NGINX_IMAGE_HEADERS), 72,
-			   true);
+	elf_exports_add(&exports, "ngx_http_log_request", NGINX_IMAGE_BASE + 0x1800, 64);
+	elf_exports_add(&exports, image->hook ? image->hook : "ngx_http_free_request",
+			NGINX_IMAGE_BASE + NGINX_IMAGE_HOOK, 256);
+	elf_exports_add(&exports, "ngx_http_headers_in", elf_bytes_data(NGINX_IMAGE_HEADERS_IN),
+			96);
+	elf_exports_add(&exports, "ngx_http_headers_out", elf_bytes_data(NGINX_IMAGE_HEADERS), 72);
 	nginx_image_dynamic(image);
 }
 

@@ -9,67 +9,8 @@
 # Does only what is missing. Says what it could not get and then ends with 1. usage: fetch.sh [DIR]
 set -u
 dir=${1:-build/cache/nginx}
-mkdir -p "$dir" || exit 1
-dir=$(cd "$dir" && pwd)
-work=$(mktemp -d "$dir/work.XXXXXX") || exit 1
-trap 'rm -rf "$work"' EXIT
-trap 'exit 130' INT TERM
-status=0
-
-fail() {
-	echo "fetch.sh: $*" >&2
-	status=1
-}
-
-# An apt of its own: the machine's lists and sources stay as they are.
-mkdir -p "$work/apt/lists/partial" "$work/apt/cache/archives/partial" "$work/empty"
-mirror=$(apt-get indextargets --format '$(REPO_URI) $(CODENAME)' 'Created-By: Packages' |
-	awk '$2 ~ /^(bookworm|trixie)$/ { print $1; exit }')
-for suite in bullseye trixie sid; do
-	echo "deb $mirror $suite main"
-done >"$work/sources.list"
-codename=$(. /etc/os-release && echo "$VERSION_CODENAME")
-echo "deb-src $mirror $codename main" >>"$work/sources.list"
-own_apt() {
-	apt-get -q -o Dir::Etc::SourceList="$work/sources.list" -o Dir::Etc::SourceParts="$work/empty" \
-		-o Dir::State::Lists="$work/apt/lists" -o Dir::Cache="$work/apt/cache" \
-		-o APT::Sandbox::User=root "$@" >>"$work/log" 2>&1 </dev/null
-}
-updated=
-update() {
-	[ -z "$updated" ] || return 0
-	updated=yes
-	[ -n "$mirror" ] && own_apt update
-}
-
-# suite, then its packages
-suite() {
-	name=$1
-	to=$dir/$name
-	shift
-	[ ! -x "$to/usr/sbin/nginx" ] || return 0
-	update
-	mkdir -p "$work/$name/debs" "$work/$name/root/etc" "$work/$name/root/work"
-	for package in "$@"; do
-		(cd "$work/$name/debs" && own_apt download "$package/$name") ||
-			{ fail "$package of $name could not be fetched"; return; }
-	done
-	for deb in "$work/$name"/debs/*.deb; do
-		dpkg-deb -x "$deb" "$work/$name/root" || { fail "$deb can't be unpacked"; return; }
-	done
-	for folder in lib lib64; do
-		[ -e "$work/$name/root/$folder" ] || ln -s "usr/$folder" "$work/$name/root/$folder"
-	done
-	rm -rf "$work/$name/root/usr/share" "$work/$name/root"/usr/lib/*/gconv
-	echo root:x:0:0:root:/:/bin/false >"$work/$name/root/etc/passwd"
-	echo root:x:0: >"$work/$name/root/etc/group"
-	if chroot "$work/$name/root" /usr/sbin/nginx -v 2>"$work/version"; then
-		rm -rf "$to" && mv "$work/$name/root" "$to"
-		echo "fetched $name: $(cat "$work/version")"
-	else
-		fail "nginx of $name does not run: $(tail -n 1 "$work/version")"
-	fi
-}
+suites="bullseye trixie sid"
+. "$(dirname "$0")/../debs.sh"
 
 # With the lists of trixie, and nothing taken for installed, apt finds all that it needs.
 curl_http3() {
@@ -109,9 +50,9 @@ plain() {
 		echo "built plain: $("$dir/plain/nginx" -v 2>&1)"
 }
 
-suite bullseye nginx-light libc6 libcrypt1 libpcre3 libssl1.1 zlib1g
-suite trixie nginx libc6 libcrypt1 libpcre2-8-0 libssl3t64 libzstd1 zlib1g
-suite sid nginx libc6 libcrypt1 libpcre2-8-0 libssl3t64 libzstd1 zlib1g
+suite bullseye /usr/sbin/nginx nginx-light libc6 libcrypt1 libpcre3 libssl1.1 zlib1g
+suite trixie /usr/sbin/nginx nginx libc6 libcrypt1 libpcre2-8-0 libssl3t64 libzstd1 zlib1g
+suite sid /usr/sbin/nginx nginx libc6 libcrypt1 libpcre2-8-0 libssl3t64 libzstd1 zlib1g
 curl_http3
 plain
 exit $status
