@@ -390,6 +390,7 @@ struct pt_site {
 	__u64 timed_hits; /* some measure what they take, bpf/record.h */
 	__u64 timed_ns;
 	union pt_layout layout;
+	__u64 calls; /* by the target, of a function of OpenSSL's: few are hits in the books */
 };
 
 /*

@@ -45,6 +45,7 @@ static __always_inline enum tls_whose tls_hit_begin(struct tls_hit *hit, void *c
 	if (!hit->site || hit->site->attach != (__u32)(cookie >> 32) ||
 	    !tls_is_target(bpf_get_current_task_btf(), &hit->site->layout.tls))
 		return TLS_NOBODY;
+	__sync_fetch_and_add(&hit->site->calls, 1);
 	hit->key.ssl = ssl;
 	hit->key.tgid = (__u32)(bpf_get_current_pid_tgid() >> 32);
 	hit->key.number = 0;

@@ -36,6 +36,12 @@ bool guard_tick(struct guard *guard);
 json_t *guard_json(const struct guard *guard);
 
 /*
+ * What a site's probe cost: each hit's program and its trap. Where the hits are found in calls of a
+ * library (pt_site.calls), a call may hold several of them or none, and the traps are the calls'.
+ */
+uint64_t guard_cost_ns(uint64_t hits, uint64_t calls, uint64_t program_ns);
+
+/*
  * The share of the probes in hundredths of a percent: hits at ns_per_hit each, of CPU time in ns.
  * More than everything is possible, where processes were missed; no CPU time at all is everything.
  */

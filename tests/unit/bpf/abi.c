@@ -30,7 +30,7 @@ static void values_have_the_sizes_the_maps_were_made_for(void **state)
 	assert_packed(struct pt_span, 16);
 	assert_packed(struct pt_word, 2 * 64 + 8 + 8);
 	assert_packed(struct pt_site,
-		      4 + 4 + 2 * 8 + 104 + 4 * 8 + sizeof(struct pt_span) + 8 + 2 * 8 + 4 * 8);
+		      4 + 4 + 2 * 8 + 104 + 4 * 8 + sizeof(struct pt_span) + 8 + 2 * 8 + 4 * 8 + 8);
 	assert_packed(struct pt_registry, 64 + 2 * 8);
 	assert_packed(struct pt_event, 8);
 	assert_packed(struct pt_sample, 8 + 8 + PT_SAMPLE_WORDS * 8);
