@@ -10,4 +10,5 @@ deploy/deps.sh build test
 make -s -j"$(nproc)" all tools
 /usr/bin/python3 tests/bench/hit.py
 /usr/bin/python3 tests/bench/nginx.py
+/usr/bin/python3 tests/bench/tls.py 5 2
 exec /usr/bin/python3 tests/bench/bench.py "$@"
