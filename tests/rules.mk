@@ -86,8 +86,9 @@ test-e2e: $(BUILD)/pulltap tools ## real registries, real clients, database rows
 	$(PYTEST) tests/e2e
 
 # Every agent of these tests as an unprivileged user behind its filter. `make test` has a selection:
-# registries that come and go, and every source of the kill switch.
-SANDBOX_SHORT := tests/e2e/test_following.py tests/e2e/test_kill_switch.py
+# registries that come and go, every source of the kill switch, probes in a library.
+SANDBOX_SHORT := tests/e2e/test_following.py tests/e2e/test_kill_switch.py \
+	"tests/e2e/test_openssl.py::test_skopeo_and_many_connections_are_as_in_haproxys_log"
 .PHONY: test-sandbox test-sandbox-short
 test-sandbox: $(BUILD)/pulltap tools ## test-e2e once more, with agents in their sandbox (root)
 	PULLTAP_TEST_SANDBOX=1 $(PYTEST) tests/e2e
@@ -122,10 +123,10 @@ test-clients: $(ALONE) ## skopeo, podman, buildah, docker and containerd against
 	$(PYTEST) tests/e2e/test_clients.py
 test-go-matrix: $(ALONE) ## servers of every Go version, HTTP/1.1, TLS and HTTP/2
 	$(PYTEST) tests/kernel/test_go_matrix.py
-test-frontends: $(ALONE) ## nginx and apache in front of a registry: every build, protocol and way of serving
+test-frontends: $(ALONE) ## front ends by every way in, build, protocol and way of serving: one table
 	PULLTAP_REQUESTS=50000 $(PYTEST) tests/kernel/test_nginx_memory.py tests/e2e/test_nginx.py \
 		tests/e2e/test_nginx_shapes.py tests/e2e/test_topology.py \
-		tests/kernel/test_apache*.py tests/e2e/test_apache*.py
+		tests/kernel/test_apache*.py tests/e2e/test_apache*.py tests/e2e/test_openssl*.py
 test-load: $(ALONE) ## three million pulls over 100,000 keys, adoption, off and on
 	$(PYTEST) tests/kernel/test_load.py
 test-crash: $(ALONE) ## 200 deaths of the agent and of the database's sessions

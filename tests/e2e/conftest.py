@@ -8,7 +8,7 @@ import pytest
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(__file__))
 
-from lib import proc  # noqa: E402
+from lib import proc, tls_scene  # noqa: E402
 from lib.agent import BINARY, migrate  # noqa: E402
 from lib.figures import Figures  # noqa: E402
 from lib.postgres import Postgres  # noqa: E402
@@ -59,6 +59,38 @@ def database(postgres):
     """A started cluster with pulltap's schema."""
     migrate(postgres)
     return postgres
+
+
+@pytest.fixture(scope="module")
+def scenes():
+    """Scenes that tests have left in order."""
+    made = {}
+    yield made
+    for one in made.values():
+        one.close()
+
+
+@pytest.fixture
+def scene(scenes):
+    """scene("haproxy"): a test's own until it ends, the next one's when it was exact then."""
+    taken = []
+
+    def take(name, shared=True, **settings):
+        if name in tls_scene.INSTALLED and not tls_scene.INSTALLED[name]() and not proc.CI:
+            pytest.skip(f"{name} is not installed")
+        one = scenes.pop(name, None) if shared else None
+        one = one or tls_scene.Scene(name, **settings)
+        taken.append((one, shared))
+        one.checked = False
+        one.agent.start()
+        return one
+
+    yield take
+    for one, shared in taken:
+        if one.checked and shared:
+            scenes[one.name] = one
+        else:
+            one.close()
 
 
 _cells = {}

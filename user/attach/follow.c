@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 #include "attach/sites.h"
-#include "attach/tls_sweep.h"
 #include "base/log.h"
 #include "discover/process.h"
 
@@ -300,6 +299,5 @@ int follow_retire(struct follow *follow)
 			 (unsigned long long)site.inode, UNUSED_S);
 		retired++;
 	}
-	tls_sweep(follow->kernel, follow->proc);
 	return retired;
 }

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 """What every test asks of the database at its end."""
-from .truth import SentTruth
+from .truth import SentTruth, changes
 
 
 def check(postgres, truth, registry="test", hits=None):
@@ -37,6 +37,20 @@ def check_front_end(database, server, agent, since=0, hints=False):
     logged = server.requests(since)
     truth = SentTruth(hints).feed(logged)
     check(database, truth, hits=len(logged))
+    return logged, truth
+
+
+def check_tls(database, server, agent):
+    """
+    The same by what passes through OpenSSL, where connections are hits as well. The agent may be
+    started again.
+    """
+    server.settle()
+    agent.pause()
+    logged = server.requests()
+    truth = SentTruth().feed(logged)
+    sums = check(database, truth)
+    assert sums["counted"] == changes(logged), describe(database)
     return logged, truth
 
 

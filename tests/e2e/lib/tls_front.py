@@ -64,17 +64,12 @@ class TlsFront:
     def pid(self):
         return self.process.pid
 
-    @property
-    def output(self):
-        """Where the process's standard output goes."""
-        return self.error_path
-
     def environment(self):
         return None
 
     def start(self):
         self.configure()
-        self.process = Process(self.argv(), stdout=self.output, stderr=self.error_path,
+        self.process = Process(self.argv(), stdout=self.error_path, stderr=self.error_path,
                                env=self.environment())
 
         def up():

@@ -64,6 +64,14 @@ class TlsServer(TlsFront):
     def argv(self):
         return [self.binary, "-I", PROGRAM, self.folder / "config.json"]
 
+    def addresses(self):
+        """Where each process had its SSLs: {pid: {address}}."""
+        found = {}
+        with open(self.log_path) as log:
+            for entry in map(json.loads, log):
+                found.setdefault(entry["pid"], set()).add(entry["ssl"])
+        return found
+
     def parse(self, line):
         entry = json.loads(line)
         return Request(entry["remote"], entry["method"], entry["uri"], entry["status"],

@@ -23,6 +23,12 @@ _CHECKS = (("HEAD", 200), ("HEAD", 304), ("GET", 304))
 _DIGEST = re.compile(r"^[a-z0-9]+(?:[+._-][a-z0-9]+)*:[0-9a-fA-F]{32,}$")
 
 
+def changes(requests):
+    """How many of them make or raise a count: pulls, checks, and what a tag's history is of."""
+    return sum((r.method, r.status) in (*_CHECKS, ("GET", 200), ("PUT", 201), ("DELETE", 202))
+               and reference_of(r.uri) is not None for r in requests)
+
+
 class Total:
     __slots__ = ("pulls", "checks")
 

@@ -22,6 +22,11 @@ _RANGE = re.compile(r"^bytes=(\d+)-(\d*)$")
 PIECE = 1 << 16
 
 
+def address_of(connection):
+    """Of OpenSSL's SSL: behind the head of Python's object and a reference to the socket."""
+    return ctypes.c_void_p.from_address(id(connection._sslobj) + 24).value
+
+
 class Log:
     """Lines of any thread and process, each in one write."""
 
@@ -62,24 +67,57 @@ class Handler(BaseHTTPRequestHandler):
 
     def end_headers(self):
         """Every reply's head passes here; a request without a version gets none."""
-        if self.sent >= 200 and self.request_version != "HTTP/0.9":
+        if self.sent not in (100, 103) and self.request_version != "HTTP/0.9":
             self.server.log.add(remote=self.client_address[0], method=self.command, uri=self.path,
-                                status=self.sent, digest=self.digest, proto=self.request_version)
+                                status=self.sent, digest=self.digest, proto=self.request_version,
+                                pid=os.getpid(), ssl=address_of(self.request))
         super().end_headers()
 
     def answer(self, status, body=b"", headers=()):
+        """X-Body: chunked, or close, asks for another way of sending it."""
+        way = self.headers.get("X-Body")
+        if self.headers.get("X-Early"):
+            self.send_response_only(103)
+            self.send_header("Link", "</style.css>; rel=preload")
+            self.end_headers()
         self.send_response(status)
         for name, value in headers:
             self.send_header(name, value)
-        if status != 304:
+        if way == "chunked":
+            self.send_header("Transfer-Encoding", "chunked")
+        elif way == "close":
+            self.send_header("Connection", "close")
+        elif status != 304:
             self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         if self.command != "HEAD" and status != 304:
-            self.send_body(body)
+            self.send_body(body, way == "chunked")
 
-    def send_body(self, body):
+    def send_body(self, body, chunked):
         for at in range(0, len(body), PIECE):
-            self.wfile.write(body[at:at + PIECE])
+            piece = body[at:at + PIECE]
+            if chunked:  # a size, what belongs to it and its end are a write each
+                self.wfile.write(b"%x\r\n" % len(piece))
+            self.wfile.write(piece)
+            if chunked:
+                self.wfile.write(b"\r\n")
+        if chunked:
+            self.wfile.write(b"0\r\n\r\n")
+
+    def switch(self):
+        """Another protocol from here on: what comes goes back."""
+        self.send_response(101)
+        self.send_header("Connection", "Upgrade")
+        self.send_header("Upgrade", "echo")
+        self.end_headers()
+        self.wfile.flush()
+        self.close_connection = True
+        while True:
+            data = self.rfile.read1(PIECE)
+            if not data:
+                return
+            self.wfile.write(data)
+            self.wfile.flush()
 
     def read_body(self):
         if "chunked" in self.headers.get("Transfer-Encoding", ""):
@@ -112,6 +150,9 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         self.read_body()
         if not self.let_in():
+            return
+        if self.path == "/switch":
+            self.switch()
             return
         if self.path == "/v2/":
             self.answer(200, b"{}")
