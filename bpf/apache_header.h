@@ -128,11 +128,15 @@ static __always_inline int search_table(struct scratch *s, const __u64 table[4],
 /* Reads the digest at s->client.text, where s->digest was cleared. */
 static __always_inline int read_apache_digest(struct scratch *s)
 {
-	/* one byte more than the longest, and the end */
-	long n =
-		bpf_probe_read_user_str(s->apache.words, PT_DIGEST_MAX + 2, (void *)s->client.text);
+	/* room for one byte more than the longest, and the end */
+	long n = bpf_probe_read_user_str(s->digest, PT_DIGEST_MAX + 2, (void *)s->client.text);
 
-	return n <= 0 ? DIGEST_UNREAD : read_digest(s, s->client.text, (__u64)n - 1);
+	if (n == 1)
+		return DIGEST_ABSENT;
+	if (n > 1 && n <= PT_DIGEST_MAX + 1)
+		return take_digest(s, (__u64)n - 1);
+	clear_digest(s);
+	return n <= 0 ? DIGEST_UNREAD : DIGEST_MALFORMED;
 }
 
 #endif

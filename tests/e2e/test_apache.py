@@ -17,6 +17,7 @@ from lib.frontends import (REQUESTS, USER, Reloader, curl_asks, fill, lines, loa
 from lib.images import Image
 from lib.proc import CI
 from lib.registry import Registry
+from lib.truth import Truth
 
 pytestmark = [pytest.mark.needs_pulltap,
               pytest.mark.skipif(not installed() and not CI, reason="apache2 is not installed")]
@@ -53,12 +54,12 @@ def test_totals_equal_apaches_log_while_it_is_restarted(keep, database, folder, 
     rounds = 0
     while (lines(apache) < wanted or reloader.seen < restarts) and rounds < 40:
         rounds += 1
+        # a restart closes the connection under some
         if http2:
-            # a restart closes the connection under some
             load.curl(apache, curl_asks(asks, max(500, wanted // 3), rounds), parallel=32,
                       http2=True, check=False)
         else:
-            load_by_wrk(apache, asks, folder, rounds, seconds=2)
+            load_by_wrk(apache, asks, folder, rounds, seconds=2, check=False)
     reloader.stop()
     logged, truth = books.check_front_end(database, apache, agent)
     assert len(logged) >= wanted
@@ -68,7 +69,7 @@ def test_totals_equal_apaches_log_while_it_is_restarted(keep, database, folder, 
     for one in (("GET", 200), ("HEAD", 200), ("GET", 304), ("GET", 206), ("GET", 401),
                 ("GET", 404), ("HEAD", 404)):
         assert statuses[one], (one, statuses)
-    assert truth.pulls > wanted / 5 and truth.checks > wanted / 10
+    assert truth.pulls > 100 and truth.checks > 100
     figure(f"apache, {mpm}, {reloader.seen} restarts{', cache' * bool(cache)}", "apache",
            protocol(tls, http2), len(logged), "exact")
 
@@ -124,6 +125,24 @@ def test_an_apache_that_nobody_named_is_left_alone(keep, database):
     assert len(registry.requests(since)) == 20
     rows = database.tags("test")
     assert [(row["digest"], row["pulls"]) for row in rows] == [(digest, 20)]
+
+
+def test_with_the_registry_behind_it_each_pull_counts_once(keep, database):
+    """Both are named: the innermost counts, apache sees and leaves alone."""
+    registry = keep(Registry()).start()
+    registry.fill(4, repositories=2)
+    names = registry.names()
+    apache = keep(Apache(registry.port)).start()
+    agent = keep(Agent(database.conninfo(), registry.binary, arguments=[
+        "--target", f"front={apache.binary}"])).start()
+    agent.wait_log("target does not count: its pulls are counted elsewhere on this node")
+    since, mark = registry.mark(), apache.mark()
+    load.curl(apache, load.mixed(names) * 3)
+    registry.settle()
+    agent.stop()
+    assert len(apache.requests(mark)) == len(registry.requests(since)) == 4 * 4 * 3
+    books.check(database, Truth(names).feed(registry.requests(since)))
+    assert database.tags("front") == []
 
 
 def test_a_layout_that_is_not_known_is_refused(keep, database, folder):

@@ -62,11 +62,17 @@ static int inspect(const struct apache *apache, struct binary *ret)
 	memset(bytes, 0, sizeof(bytes));
 	elf_bytes_head(bytes, &elf);
 	memcpy(bytes + HOOK_AT, apache->code, strlen(apache->code));
-	memcpy(bytes + PARSE_AT, "\x48\x8b\x87", 3); /* mov x(%rdi), %rax */
+	/* mov x(%rdi), %rax; movl $400, x(%rdi); ret */
+	bytes[PARSE_AT] = 0x48;
+	bytes[PARSE_AT + 1] = 0x8b;
+	bytes[PARSE_AT + 2] = 0x87;
 	memcpy(bytes + PARSE_AT + 3, &apache->uri, 4);
-	memcpy(bytes + PARSE_AT + 7, "\xc7\x87", 2); /* movl $400, x(%rdi); ret */
+	bytes[PARSE_AT + 7] = 0xc7;
+	bytes[PARSE_AT + 8] = 0x87;
 	memcpy(bytes + PARSE_AT + 9, &apache->status, 4);
-	memcpy(bytes + PARSE_AT + 13, "\x90\x01\0\0\xc3", 5);
+	bytes[PARSE_AT + 13] = 0x90;
+	bytes[PARSE_AT + 14] = 0x01;
+	bytes[PARSE_AT + 17] = 0xc3;
 	strcpy((char *)bytes + TEXTS, "core.c");
 	strcpy((char *)bytes + TEXTS + 16, "Apache/2.4.71 (Debian)");
 	memcpy(bytes + CORE_AT, core, sizeof(core));
