@@ -572,6 +572,17 @@ static __always_inline int http1_step(struct http1 *p, struct http1_input *in, c
 	return http1_byte(p, (__u8)piece[index], target, digest);
 }
 
+/*
+ * Is this the head of a frame of HTTP/2? The first eight bytes of a connection that was there
+ * before there was a probe, so without the preface.
+ */
+static __always_inline int http1_is_h2(__u64 v)
+{
+	__u32 length = (v & 0xff) << 16 | (v & 0xff00) | (v >> 16 & 0xff);
+
+	return length <= 16384 && (v >> 24 & 0xff) <= 9 && !(v >> 40 & 0x80);
+}
+
 /* Does a message begin here that only a client sends? The first eight bytes, zeroes if fewer. */
 static __always_inline int http1_is_request(__u64 v)
 {

@@ -70,18 +70,24 @@ static __always_inline __u32 tls_take_target(struct tls_walk *walk)
 	return 0;
 }
 
-/* Of a connection that did not get as far as a request. */
+/*
+ * Of a connection that did not get as far as a request. One that begins with no HTTP may be older
+ * than the probe: what looks like a request later on is lost, which is no news of another protocol.
+ */
 static __always_inline void tls_leave_alone(struct tls_walk *walk, __u32 event)
 {
-	const struct http1 *p = &walk->c->request;
+	struct tls_connection *c = walk->c;
 
-	walk->c->kind = TLS_LEFT_ALONE;
-	if (event == HTTP1_H2)
+	c->kind = TLS_LEFT_ALONE;
+	if (event == HTTP1_H2 || http1_is_h2(PT_LOAD64(walk->s->tls.piece))) {
 		tls_count(walk->hit, LEDGER(lost_h2_unparsed));
-	else if ((p->word[0] & 0xffffffff) == 0x50545448) /* "HTTP": it reads replies */
+	} else if ((c->request.word[0] & 0xffffffff) == 0x50545448) { /* "HTTP": a reply */
 		tls_count(walk->hit, LEDGER(filtered_client_role));
-	else
+	} else {
+		c->kind = TLS_GIVEN_UP;
+		c->lost = LEDGER(lost_out_of_step);
 		tls_count(walk->hit, LEDGER(filtered_not_http));
+	}
 }
 
 static long tls_request_bytes(__u32 i, struct tls_walk *walk)

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Prints what binary_inspect(), or binary_inspect_openssl(), says about each file as one JSON object
- * per line.
- * usage: inspect [--openssl] FILE...
+ * Prints what binary_inspect(), or binary_inspect_openssl(), says about each file as one JSON
+ * object per line. usage: inspect [--openssl] FILE...
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "attach/sites.h"
+#include "attach/tls_sweep.h"
 #include "base/log.h"
 #include "discover/process.h"
 
@@ -299,5 +300,6 @@ int follow_retire(struct follow *follow)
 			 (unsigned long long)site.inode, UNUSED_S);
 		retired++;
 	}
+	tls_sweep(follow->kernel, follow->proc);
 	return retired;
 }

@@ -12,7 +12,7 @@
 #include "base/cleanup.h"
 
 /* More are left out: those that listen have the lowest descriptors, so they are always in it. */
-#define SOCKET_LIST 4096
+#define SOCKET_LIST 1024
 
 /* As it is, what the helper answers with. */
 struct socket_list {

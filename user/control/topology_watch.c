@@ -7,19 +7,23 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "attach/sites.h"
 #include "base/log.h"
 #include "base/network.h"
-#include "discover/socket_table.h"
+#include "control/topology_look.h"
 
 /* A look every so many seconds, and seldom enough to take no more than a hundredth of the time. */
 #define LOOK_S 5
 #define SHARE 100
+#define NS_PER_S 1000000000ull
 /* Who was not seen talking for so long does not any more. */
 #define FORGET_S 3600
 
 #define PROGRAMS 32
+/* Of a program: workers of one talk to the same. */
+#define PROCESSES 8
 #define RUNNERS_LOOKED_AT 64
 #define LINKS 64
 
@@ -53,6 +57,7 @@ struct topology_watch {
 	struct link links[LINKS];
 	unsigned int links_count;
 	struct log_gate gate;
+	struct topology_look look;
 };
 
 int topology_watch_new(struct topology_watch **ret, struct kernel *kernel,
@@ -73,6 +78,9 @@ int topology_watch_new(struct topology_watch **ret, struct kernel *kernel,
 
 void topology_watch_free(struct topology_watch **watch)
 {
+	if (!*watch)
+		return;
+	topology_look_end(&(*watch)->look);
 	free(*watch);
 	*watch = NULL;
 }
@@ -82,10 +90,11 @@ static uint64_t now_ns(void)
 	struct timespec ts;
 
 	clock_gettime(CLOCK_BOOTTIME, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000ull + (uint64_t)ts.tv_nsec;
+	return (uint64_t)ts.tv_sec * NS_PER_S + (uint64_t)ts.tv_nsec;
 }
 
-static struct program *program_of(struct topology_watch *watch, const struct pt_site *site)
+static struct program *program_of(struct topology_watch *watch, const struct pt_site *site,
+				  bool more)
 {
 	struct site_place place = sites_place(site);
 	struct program *program;
@@ -96,7 +105,7 @@ static struct program *program_of(struct topology_watch *watch, const struct pt_
 		    program->inode == place.program_inode)
 			return program;
 	}
-	if (watch->programs_count == PROGRAMS)
+	if (!more || watch->programs_count == PROGRAMS)
 		return NULL;
 	program = &watch->programs[watch->programs_count++];
 	*program = (struct program){
@@ -108,13 +117,14 @@ static struct program *program_of(struct topology_watch *watch, const struct pt_
 	return program;
 }
 
-/* Everything that has sites, in the order of their slots. */
-static void list_programs(struct topology_watch *watch)
+/* What the programs are now; more: also those that are new. */
+static void update_programs(struct topology_watch *watch, bool more)
 {
-	watch->programs_count = 0;
+	for (unsigned int i = 0; i < watch->programs_count; i++)
+		watch->programs[i].counts = watch->programs[i].elsewhere = false;
 	for (uint32_t i = 0; i < PT_SITES; i++) {
 		const struct pt_site *site = &watch->kernel->sites[i];
-		struct program *program = site->hook ? program_of(watch, site) : NULL;
+		struct program *program = site->hook ? program_of(watch, site, more) : NULL;
 
 		if (!program)
 			continue;
@@ -141,8 +151,16 @@ static void read_name(struct program *program, pid_t pid)
 	program->pid = pid;
 }
 
+static bool is_alive(pid_t pid)
+{
+	char path[32];
+
+	snprintf(path, sizeof(path), "/proc/%d", pid);
+	return !access(path, F_OK);
+}
+
 static unsigned int list_processes(struct topology_watch *watch,
-				   struct socket_process processes[PROGRAMS * RUNNERS_LOOKED_AT])
+				   struct socket_process processes[PROGRAMS * PROCESSES])
 {
 	unsigned int count = 0;
 
@@ -152,9 +170,12 @@ static unsigned int list_processes(struct topology_watch *watch,
 		unsigned int found = follow_runners(watch->follow, program->device, program->inode,
 						    pids, RUNNERS_LOOKED_AT);
 
-		for (unsigned int j = 0; j < found; j++) {
+		for (unsigned int j = 0, taken = 0; j < found && taken < PROCESSES; j++) {
+			if (!is_alive(pids[j]))
+				continue;
 			if (!first || pids[j] < first)
 				first = pids[j];
+			taken++;
 			processes[count++] = (struct socket_process){
 				.pid = pids[j],
 				.program = (uint16_t)i,
@@ -259,44 +280,58 @@ static void forget(struct topology_watch *watch)
 	watch->links_count = kept;
 }
 
-static int look(struct topology_watch *watch)
+static int begin_look(struct topology_watch *watch)
 {
 	_cleanup_free_ struct socket_process *processes =
-		calloc(PROGRAMS * RUNNERS_LOOKED_AT, sizeof(*processes));
-	_cleanup_free_ struct topology_socket *sockets = NULL;
-	unsigned int count, sockets_count = 0;
+		calloc(PROGRAMS * PROCESSES, sizeof(*processes));
+	unsigned int count;
 	int rc;
 
 	if (!processes)
 		return -ENOMEM;
 	count = list_processes(watch, processes);
-	rc = socket_table_read(processes, count, &sockets, &sockets_count);
+	rc = topology_look_begin(&watch->look, processes, count);
 	for (unsigned int i = 0; i < count; i++)
 		if (processes[i].network)
 			watch->programs[processes[i].program].network = processes[i].network;
-	if (!rc && sockets_count)
-		rc = topology_match(sockets, sockets_count, take_link, watch);
+	return rc;
+}
+
+static int take_look(struct topology_watch *watch)
+{
+	struct topology_look *look = &watch->look;
+	uint64_t took_ns = look->ended_ns - look->began_ns;
+	int rc = look->rc;
+
+	if (!rc && look->count)
+		rc = topology_match(look->sockets, look->count, take_link, watch);
+	if (took_ns * SHARE > LOOK_S * NS_PER_S)
+		watch->due_ns = look->began_ns + took_ns * SHARE;
+	topology_look_end(look);
 	return rc;
 }
 
 void topology_watch_tick(struct topology_watch *watch)
 {
-	uint64_t begin_ns = now_ns(), took_ns, suppressed;
 	bool fronts = false;
-	int rc;
+	uint64_t suppressed;
+	int rc = 0;
 
-	if (begin_ns < watch->due_ns)
+	if (topology_look_done(&watch->look)) {
+		rc = take_look(watch);
+	} else if (!watch->look.under_way && now_ns() >= watch->due_ns) {
+		watch->programs_count = 0;
+		update_programs(watch, true);
+		forget(watch);
+		watch->due_ns = now_ns() + LOOK_S * NS_PER_S;
+		for (unsigned int i = 0; i < watch->programs_count; i++)
+			fronts |= watch->programs[i].place != COUNT_REGISTRY;
+		rc = fronts ? begin_look(watch) : 0;
+	}
+	if (!rc)
 		return;
-	list_programs(watch);
-	forget(watch);
-	for (unsigned int i = 0; i < watch->programs_count; i++)
-		fronts |= watch->programs[i].place != COUNT_REGISTRY;
-	rc = fronts ? look(watch) : 0;
-	took_ns = now_ns() - begin_ns;
-	watch->due_ns = begin_ns + LOOK_S * 1000000000ull;
-	if (took_ns * SHARE > LOOK_S * 1000000000ull)
-		watch->due_ns = begin_ns + took_ns * SHARE;
-	if (rc && log_gate_open(&watch->gate, 3600, &suppressed))
+	topology_look_end(&watch->look);
+	if (log_gate_open(&watch->gate, 3600, &suppressed))
 		log_warn("who talks to whom can't be seen", "error=\"%s\" suppressed=%llu",
 			 strerror(-rc), (unsigned long long)suppressed);
 }
@@ -338,6 +373,7 @@ json_t *topology_watch_json(struct topology_watch *watch)
 {
 	json_t *programs = json_array(), *links = json_array();
 
+	update_programs(watch, false);
 	find_behind(watch);
 	for (unsigned int i = 0; i < watch->programs_count; i++)
 		json_array_append_new(programs, program_json(watch, &watch->programs[i]));

@@ -18,7 +18,7 @@ struct owned {
 	uint16_t program;
 };
 
-struct table {
+struct socket_table {
 	struct owned *owned;
 	unsigned int owned_count;
 	struct topology_socket *sockets;
@@ -51,7 +51,7 @@ static int in_order(const void *left, const void *right)
 }
 
 /* Names the owner; false when it is a socket of nobody's. */
-static bool find_owner(const struct table *table, struct topology_socket *socket)
+static bool find_owner(const struct socket_table *table, struct topology_socket *socket)
 {
 	struct owned wanted = {.network = table->here, .inode = socket->inode};
 	const struct owned *found =
@@ -78,7 +78,7 @@ static int make_room(void **array, unsigned int count, size_t size)
 	return 0;
 }
 
-static int add(struct table *table, const struct topology_socket *socket)
+static int add(struct socket_table *table, const struct topology_socket *socket)
 {
 	int rc = make_room((void **)&table->sockets, table->sockets_count, sizeof(*socket));
 
@@ -89,7 +89,7 @@ static int add(struct table *table, const struct topology_socket *socket)
 
 static int add_unix(void *context, const struct topology_socket *socket)
 {
-	struct table *table = context;
+	struct socket_table *table = context;
 	struct topology_socket mine = *socket, other = {.inode = socket->peer};
 
 	if (find_owner(table, &mine))
@@ -102,7 +102,7 @@ static int add_unix(void *context, const struct topology_socket *socket)
 	return add(table, &mine);
 }
 
-static void know_network(struct table *table, const struct socket_process *process)
+static void know_network(struct socket_table *table, const struct socket_process *process)
 {
 	for (unsigned int i = 0; i < table->networks_count; i++)
 		if (table->networks[i].id == process->network)
@@ -113,7 +113,7 @@ static void know_network(struct table *table, const struct socket_process *proce
 	table->networks[table->networks_count++].pid = process->pid;
 }
 
-static int take_process(struct table *table, struct socket_process *process,
+static int take_process(struct socket_table *table, struct socket_process *process,
 			struct socket_list *list)
 {
 	char name[16];
@@ -136,7 +136,7 @@ static int take_process(struct table *table, struct socket_process *process,
 	return 0;
 }
 
-static int read_file(struct table *table, pid_t pid, const char *name)
+static int read_file(struct socket_table *table, pid_t pid, const char *name)
 {
 	_cleanup_fclose_ FILE *file = NULL;
 	char path[64], line[512];
@@ -153,7 +153,7 @@ static int read_file(struct table *table, pid_t pid, const char *name)
 	return rc; /* none: no IPv6, or the process has just ended */
 }
 
-static int read_networks(struct table *table)
+static int read_networks(struct socket_table *table)
 {
 	uint64_t own = network_of("self");
 	int rc = 0;
@@ -169,24 +169,42 @@ static int read_networks(struct table *table)
 	return rc;
 }
 
-int socket_table_read(struct socket_process *processes, unsigned int count,
-		      struct topology_socket **ret, unsigned int *ret_count)
+void socket_table_free(struct socket_table **table)
 {
+	if (!*table)
+		return;
+	free((*table)->owned);
+	free((*table)->sockets);
+	free(*table);
+	*table = NULL;
+}
+
+int socket_table_new(struct socket_table **ret, struct socket_process *processes,
+		     unsigned int count)
+{
+	_cleanup_(socket_table_free) struct socket_table *table = calloc(1, sizeof(*table));
 	_cleanup_free_ struct socket_list *list = malloc(sizeof(*list));
-	struct table table = {};
-	int rc = list ? 0 : -ENOMEM;
+	int rc = table && list ? 0 : -ENOMEM;
 
 	for (unsigned int i = 0; !rc && i < count; i++)
-		rc = take_process(&table, &processes[i], list);
-	if (table.owned)
-		qsort(table.owned, table.owned_count, sizeof(*table.owned), in_order);
-	rc = rc ?: read_networks(&table);
-	free(table.owned);
-	if (rc) {
-		free(table.sockets);
+		rc = take_process(table, &processes[i], list);
+	if (rc)
 		return rc;
-	}
-	*ret = table.sockets;
-	*ret_count = table.sockets_count;
+	if (table->owned)
+		qsort(table->owned, table->owned_count, sizeof(*table->owned), in_order);
+	*ret = TAKE_PTR(table);
+	return 0;
+}
+
+int socket_table_read(struct socket_table *table, struct topology_socket **ret,
+		      unsigned int *ret_count)
+{
+	int rc = read_networks(table);
+
+	if (rc)
+		return rc;
+	*ret = TAKE_PTR(table->sockets);
+	*ret_count = table->sockets_count;
+	table->sockets_count = 0;
 	return 0;
 }

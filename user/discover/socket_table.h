@@ -3,7 +3,7 @@
  * The sockets of some processes, for topology.h: which each has open (base/socket_list.h), and
  * where they lead by the tables of each one's network namespace, which anybody may read. The ends
  * of unix sockets are known in the namespace of this process only. Nothing is atomic: what comes
- * and goes meanwhile may be missed. Costs a line of text for every TCP socket of each namespace.
+ * and goes meanwhile may be missed.
  */
 #ifndef PULLTAP_DISCOVER_SOCKET_TABLE_H
 #define PULLTAP_DISCOVER_SOCKET_TABLE_H
@@ -21,11 +21,21 @@ struct socket_process {
 	uint64_t network; /* filled in; 0: it has ended, or is not ours to look at */
 };
 
+struct socket_table;
+
 /*
- * *ret is the caller's to free. A process that is gone has no sockets; -errno when memory or
- * rights are missing altogether.
+ * What each process has open: on the thread that may ask the helper. A process that is gone has no
+ * sockets; -errno when memory or rights are missing altogether.
  */
-must_check int socket_table_read(struct socket_process *processes, unsigned int count,
-				 struct topology_socket **ret, unsigned int *ret_count);
+must_check int socket_table_new(struct socket_table **ret, struct socket_process *processes,
+				unsigned int count);
+void socket_table_free(struct socket_table **table);
+
+/*
+ * Where that leads: a line of text for every TCP socket of each namespace, closed ones included,
+ * so tens of milliseconds on a busy node. Any thread. *ret is the caller's to free.
+ */
+must_check int socket_table_read(struct socket_table *table, struct topology_socket **ret,
+				 unsigned int *ret_count);
 
 #endif

@@ -154,8 +154,8 @@ static void replies_are_told_apart_from_their_bodies(void **state)
 		{"HTTP/1.1 100 Continue" END "HTTP/1.1 103 Early\r\nLink: x" END
 		 "HTTP/1.1 201 Created\r\nContent-Length: 0" END,
 		 "100 \n103 \n201 \n"},
-		{"HTTP/1.1 200\r\nTransfer-Encoding: chunked" END
-		 "10\r\nHTTP/1.1 404 No\n\r\n0" END "HTTP/1.1 200 OK" END,
+		{"HTTP/1.1 200\r\nTransfer-Encoding: chunked" END "10\r\nHTTP/1.1 404 No\n\r\n0" END
+		 "HTTP/1.1 200 OK" END,
 		 "200 \n200 \n"},
 		/* a body without a length ends with the connection */
 		{"HTTP/1.1 200 OK" END "HTTP/1.1 404" END, "200 \n"},
@@ -233,6 +233,18 @@ static void a_client_is_told_by_its_first_bytes(void **state)
 	}
 }
 
+static void frames_of_http2_are_known_without_the_preface(void **state)
+{
+	(void)state;
+	assert_true(http1_is_h2(PT_LOAD64("\0\0\x2a\1\x25\0\0\0"))); /* HEADERS */
+	assert_true(http1_is_h2(PT_LOAD64("\0\0\4\x08\0\0\0\0"))); /* WINDOW_UPDATE */
+	assert_false(http1_is_h2(PT_LOAD64("\0\x50\4\x08\0\0\0\0")));
+	assert_false(http1_is_h2(PT_LOAD64("\0\0\4\x0a\0\0\0\0")));
+	assert_false(http1_is_h2(PT_LOAD64("\0\0\4\x08\0\x80\0\0")));
+	assert_false(http1_is_h2(PT_LOAD64("GET /v2/")));
+	assert_false(http1_is_h2(PT_LOAD64("220 smtp")));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -241,6 +253,7 @@ int main(void)
 		cmocka_unit_test(replies_are_told_apart_from_their_bodies),
 		cmocka_unit_test(replies_that_have_no_body_have_none_whatever_their_length),
 		cmocka_unit_test(endless_heads_end),
+		cmocka_unit_test(frames_of_http2_are_known_without_the_preface),
 		cmocka_unit_test(a_client_is_told_by_its_first_bytes),
 	};
 
