@@ -16,7 +16,7 @@ DEMO='postgresql docker-registry curl openssl python3 util-linux procps'
 DEMO_OPTIONAL='skopeo podman buildah docker.io containerd runc'
 TEST="$DEMO libcmocka-dev libclang-rt-14-dev python3-pytest python3-yaml golang-go apache2-utils
 	apache2 caddy git iproute2 mount redis-server faketime debootstrap strace systemd
-	nginx haproxy wrk libssl-dev"
+	nginx haproxy wrk nghttp2-client libssl-dev"
 # The Go servers of many versions are npm packages; an npm that is there is as good as Debian's.
 command -v npm >/dev/null || TEST="$TEST npm"
 command -v kubectl >/dev/null || TEST="$TEST kubernetes-client"

@@ -10,12 +10,13 @@ import json
 import os
 import re
 import sys
+import time
 
 sys.dont_write_bytecode = True
 HERE = os.path.dirname(os.path.realpath(__file__))
 sys.path[:0] = [HERE, os.path.join(HERE, "..", "e2e")]
 
-from bench import Counting, Off, alternate, cpu_seconds, pairs_table  # noqa: E402
+from bench import Counting, Off, alternate, pairs_table, task_seconds  # noqa: E402
 from lib import proc  # noqa: E402
 from lib.agent import Agent  # noqa: E402
 from lib.images import ACCEPT, Image, digest_of  # noqa: E402
@@ -46,14 +47,15 @@ class Asker:
             out.write("".join(self.nginx.url + path + "\n" for path in paths))
         if os.path.exists(self.log):
             os.unlink(self.log)
+        time.sleep(1)  # an agent that has just started has much to look at
         workers = self.nginx.others()
-        before = sum(map(cpu_seconds, workers))
+        before = sum(map(task_seconds, workers))
         done = proc.run([
             proc.find_program("h2load"), "-c", str(CONNECTIONS), "-t", "1", "-D",
             str(self.seconds), *(["-m", "4"] if self.http2 else ["--h1"]), "-H",
             "Accept: " + ACCEPT, "-H", f"X-Cached: {int(cached)}", "-i", self.uris, "--log-file", self.log],
             timeout=self.seconds + 60)
-        used = sum(map(cpu_seconds, workers)) - before
+        used = sum(map(task_seconds, workers)) - before
         with open(self.log) as log:
             times = sorted(int(line.split("\t")[2]) for line in log)
         ok = int(re.search(r"status codes: (\d+) 2xx, 0 3xx, 0 4xx, 0 5xx",

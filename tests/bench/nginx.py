@@ -18,7 +18,7 @@ sys.dont_write_bytecode = True
 HERE = os.path.dirname(os.path.realpath(__file__))
 sys.path[:0] = [HERE, os.path.join(HERE, "..", "e2e")]
 
-from bench import Counting, Empty, Off, alternate, cpu_seconds, number, show, spread  # noqa: E402
+from bench import Counting, Empty, Off, alternate, number, show, spread, task_seconds  # noqa: E402
 from lib import proc  # noqa: E402
 from lib.agent import Agent  # noqa: E402
 from lib.nginx import Nginx  # noqa: E402
@@ -63,12 +63,12 @@ class Bench:
         return self.folder.write(name + ".lua", SCRIPT % table)
 
     def measure(self):
-        before = cpu_seconds(self.worker)
+        before = task_seconds(self.worker)
         done = proc.run([proc.find_program("wrk"), "-t", "1", "-c", "8", "-d",
                          f"{self.seconds}s", "-s", self.scripts[self.what], self.nginx.url],
                         timeout=self.seconds + 60)
         requests = int(re.search(r"(\d+) requests in", done.stdout).group(1))
-        used = cpu_seconds(self.worker) - before
+        used = task_seconds(self.worker) - before
         return {"cpu_us": used * 1e6 / requests,
                 "per_second": float(re.search(r"Requests/sec:\s*([0-9.]+)", done.stdout).group(1))}
 

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# What pulltap costs on this machine, in about ten minutes: `make bench`. Needs root.
+# What pulltap costs on this machine, in about twenty minutes: `make bench`. Needs root.
 # Figures go to standard output, and as JSON to build/bench.json.
 set -eu
 cd "$(dirname "$0")/../.."
@@ -11,4 +11,5 @@ make -s -j"$(nproc)" all tools
 /usr/bin/python3 tests/bench/hit.py
 /usr/bin/python3 tests/bench/nginx.py
 /usr/bin/python3 tests/bench/tls.py 5 2
+/usr/bin/python3 tests/bench/frontends.py
 exec /usr/bin/python3 tests/bench/bench.py "$@"
