@@ -196,7 +196,7 @@ static __always_inline void tls_take_write(void *ctx, const struct tls_hit *hit,
 	}
 	tls_check_attach(c, hit, &c->write_attach);
 	/* before the first request: the rest of what was asked before there was a probe */
-	if (c->kind || !c->asked || c->reply.state == HTTP1_CLOSE)
+	if (c->kind || (!c->asked && !c->lost) || c->reply.state == HTTP1_CLOSE)
 		return;
 	seen = tls_seen(c, hit, buffer, length);
 	c->write_start = buffer;

@@ -118,7 +118,9 @@ static long tls_request_step(__u32 i, struct tls_walk *walk)
 		c->lost = LEDGER(lost_fault);
 		return 1;
 	default: /* HTTP1_BROKEN, HTTP1_H2, or no end of it */
-		if (!c->asked && !c->request.length)
+		if (!c->asked &&
+		    (event == HTTP1_H2 ||
+		     (!c->request.length && !http1_is_request(PT_LOAD64(walk->s->tls.piece)))))
 			tls_leave_alone(walk, event);
 		else
 			c->lost = LEDGER(lost_head_refused);

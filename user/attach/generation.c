@@ -9,9 +9,9 @@
 
 /* What a set's folder holds, and people and tools reach under DIR itself. */
 static const char *const names[] = {
-	"control",  "off",	  "sites",	     "registries",    "hints",
-	"events",   "all_counts", "all_long_counts", "all_overflows", "all_ledgers",
-	"window_0", "window_1",	  "program",
+	"control",	"off",	     "sites",	 "registries", "hints",		  "tls_connections",
+	"tls_requests", "tls_calls", "events",	 "all_counts", "all_long_counts", "all_overflows",
+	"all_ledgers",	"window_0",  "window_1", "program",
 };
 
 void generation_path(char ret[PATH_MAX], const char *path, uint64_t number)
