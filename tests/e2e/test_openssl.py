@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 """
-Servers that pulltap knows nothing of but that they speak TLS by OpenSSL: haproxy, apache and nginx in
-front of a real docker-registry, and Python's http.server. Each total of each tag and manifest equals the
-server's own log, whatever it is asked, while large blobs full of what looks like replies go out.
+Servers that pulltap knows nothing of but that they speak TLS by OpenSSL: haproxy, apache and nginx
+in front of a real docker-registry, and Python's http.server. Each total of each tag and manifest
+equals the server's own log, whatever it is asked, while large blobs full of what looks like replies
+go out.
 """
 import collections
 import http.client
@@ -67,8 +68,9 @@ SERVERS = {
               nginx.installed),
     "apache": (lambda keep: behind(keep, lambda port: Apache(port, tls=True)), apache.installed),
     # its children are forked and have their SSLs at the same addresses
-    "apache, prefork": (lambda keep: behind(keep, lambda port: Apache(port, tls=True, mpm="prefork")),
-                        apache.installed),
+    "apache, prefork": (
+        lambda keep: behind(keep, lambda port: Apache(port, tls=True, mpm="prefork")),
+        apache.installed),
     "python3": (python, lambda: True),
     "python3, 4 processes": (lambda keep: python(keep, workers=4, together=True), lambda: True),
 }

@@ -38,7 +38,8 @@ def test_heads_in_pieces_are_as_in_the_log(scene, figure, name):
 
 def medley(made, rng, number):
     """Requests of all kinds, and the method of each."""
-    kinds = [("GET", manifest("shape/pipelined")), ("HEAD", manifest("shape/pipelined", method="HEAD")),
+    kinds = [("GET", manifest("shape/pipelined")),
+             ("HEAD", manifest("shape/pipelined", method="HEAD")),
              ("GET", manifest("shape/pipelined", reference=made.image.digest)),
              ("GET", manifest("shape/pipelined", reference="absent")),
              ("HEAD", manifest("shape/pipelined", reference="absent", method="HEAD")),
@@ -112,7 +113,8 @@ def test_bodies_of_requests_are_nobodys_heads(scene, figure, name):
     for size in (1, 100, 1000, 100000):
         cuts = [false[at:at + size] for at in range(0, len(false), size)]
         head = manifest("shape/bodies", **put, body=false)[:-len(false)]
-        converse(made, ("PUT", head, false), ("PUT", head, *cuts), ("GET", manifest("shape/bodies")))
+        converse(made, ("PUT", head, false), ("PUT", head, *cuts),
+                 ("GET", manifest("shape/bodies")))
         head = manifest("shape/chunked", "Transfer-Encoding: chunked", **put)
         chunks = [b"%x\r\n" % len(cut) + cut + b"\r\n" for cut in cuts] + [b"0\r\n\r\n"]
         converse(made, ("PUT", head, *chunks), ("GET", manifest("shape/chunked")),
@@ -178,8 +180,10 @@ def wrong_heads():
         get + b"%00 HTTP/1.1" + tail, get + b"?" + b"q" * 2000 + b" HTTP/1.1" + tail,
         b"GET https://a/v2/shape/wrong/manifests/t HTTP/1.1" + tail,
         b"CONNECT a:443 HTTP/1.1" + tail, b"OPTIONS * HTTP/1.1" + tail,
-        get + b" HTTP/1.1\r\nX: " + b"y" * 5000 + tail, get + b" HTTP/1.1\r\nX: " + b"y" * 40000 + tail,
-        get + b" HTTP/1.1" + b"\r\nX: y" * 90 + tail, get + b" HTTP/1.1" + b"\r\nX: y" * 2000 + tail,
+        get + b" HTTP/1.1\r\nX: " + b"y" * 5000 + tail,
+        get + b" HTTP/1.1\r\nX: " + b"y" * 40000 + tail,
+        get + b" HTTP/1.1" + b"\r\nX: y" * 90 + tail,
+        get + b" HTTP/1.1" + b"\r\nX: y" * 2000 + tail,
         b"\x16\x03\x01\x02\x00\x01\x00" * 20, b"\x00" * 300, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n" + get + b" HTTP/1.1" + tail]
 

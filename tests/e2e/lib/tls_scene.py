@@ -101,7 +101,7 @@ def nginx_front(port, http2=False, early=False):
 
 def apache_front(port):
     """It asks for the client's certificate in the middle of a connection where it may have one."""
-    return Apache(port, tls=True, mpm="prefork", server="""
+    return Apache(port, tls=True, mpm="prefork", main="KeepAliveTimeout 60", server="""
 ProxyPass / @upstream@/ nocanon
 <Location "/v2/shape/asked">
 	SSLVerifyClient optional_no_ca
