@@ -156,12 +156,15 @@ def test_connections_older_than_the_probe_are_counted_from_then_on(scene, figure
     counted = counts(made)
     assert set(counted) == {"shape/idle"}, "what was asked before is nobody's count"
     missing = 15 + len(others) - counted["shape/idle"]
-    # a process of apache's waits within OpenSSL for a connection's next request
-    assert 0 <= missing <= len(others) + (len(idle) if name == "apache" else 0)
+    assert missing >= 0
+    # a process of apache's waits within SSL_read(), in a call that began before the probe
+    unseen = len(idle) if name == "apache" else 0
+    missing -= unseen
+    assert missing <= len(others)
     lost = made.database.value("select coalesce(sum(count), 0)::int as sum from pulltap.losses")
     assert lost >= missing, books.describe(made.database)
     figure(f"{name}, connections older than the probe", "openssl", "HTTP/1.1 over TLS",
-           15 + len(others), f"none too many, {missing} in lost_*" if missing else "exact")
+           15 + len(others), f"none too many, {missing} in lost_*, {unseen} unseen")
 
 
 def test_what_passes_while_counting_is_off_is_not_counted(scene, figure):
