@@ -124,8 +124,8 @@ test-clients: $(ALONE) ## skopeo, podman, buildah, docker and containerd against
 test-go-matrix: $(ALONE) ## servers of every Go version, HTTP/1.1, TLS and HTTP/2
 	$(PYTEST) tests/kernel/test_go_matrix.py
 test-frontends: $(ALONE) ## front ends by every way in, build, protocol and way of serving: one table
-	PULLTAP_REQUESTS=50000 $(PYTEST) tests/kernel/test_nginx_memory.py tests/e2e/test_nginx.py \
-		tests/e2e/test_nginx_shapes.py tests/e2e/test_topology.py \
+	PULLTAP_REQUESTS=50000 $(PYTEST) tests/kernel/test_nginx*.py tests/e2e/test_nginx*.py \
+		tests/e2e/test_topology.py \
 		tests/kernel/test_apache*.py tests/e2e/test_apache*.py tests/e2e/test_openssl*.py
 test-load: $(ALONE) ## three million pulls over 100,000 keys, adoption, off and on
 	$(PYTEST) tests/kernel/test_load.py
