@@ -242,8 +242,10 @@ def test_switch_stops_at_once_and_counts_exactly_on_both_sides(keep, database, s
     assert "off" not in stored
     assert 0 <= stored.get("edge", 0) <= asked["edge"]
     books.check_windows(database)
-    row, = database.rows("select reason, count(*) as gaps, extract(epoch from sum(duration))"
+    rows = database.rows("select reason, count(*) as gaps, extract(epoch from sum(duration))"
                          "::float8 as seconds from pulltap.gaps group by 1")
+    assert len(rows) == 1, rows
+    row, = rows
     assert row["reason"] == f"switched off: {told}"
     # never less than it was; and not much more, where a scan of all processes comes in between
     assert thrown.least <= row["seconds"] <= thrown.most + throws
