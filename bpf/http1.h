@@ -9,147 +9,7 @@
 #ifndef PULLTAP_HTTP1_H
 #define PULLTAP_HTTP1_H
 
-#include "path.h"
-
-/* Most of a head, request line included. Servers stop at 1 MiB (Go) or far below. */
-#define HTTP1_HEAD_BYTES (1u << 20)
-#define HTTP1_METHOD_BYTES 16
-#define HTTP1_DIGEST_BYTES 136 /* a digest is shorter: one that fills this is none */
-/* The bytes at hand, a piece of what was read or is written. */
-#define HTTP1_PIECE 1024
-
-enum http1_state {
-	HTTP1_START = 0, /* of a message; a new connection is all zeroes */
-	HTTP1_START_LF,
-	HTTP1_METHOD,
-	HTTP1_TARGET,
-	HTTP1_VERSION,
-	HTTP1_REQUEST_LF,
-	HTTP1_STATUS,
-	HTTP1_LINE, /* of the head */
-	HTTP1_NAME,
-	HTTP1_VALUE,
-	HTTP1_LENGTH,
-	HTTP1_CODING,
-	HTTP1_DIGEST,
-	HTTP1_REST, /* of a line that says nothing of use */
-	HTTP1_LINE_LF,
-	HTTP1_HEAD_LF,
-	HTTP1_CHUNK_SIZE,
-	HTTP1_CHUNK_REST, /* extensions */
-	HTTP1_CHUNK_LF,
-	HTTP1_CHUNK_END,
-	HTTP1_CHUNK_END_LF,
-	HTTP1_TRAILER,
-	HTTP1_TRAILER_REST,
-	HTTP1_TRAILER_LF,
-	HTTP1_TRAILERS_LF,
-	/* from here on bytes are counted, not looked at */
-	HTTP1_BODY,
-	HTTP1_CHUNK,
-	HTTP1_CLOSE, /* a body that ends with the connection */
-	HTTP1_STUCK, /* behind HTTP1_BROKEN or HTTP1_H2 */
-};
-
-enum http1_event {
-	HTTP1_MORE = 1, /* the bytes are used up */
-	HTTP1_LOAD, /* the next ones are not in the piece */
-	HTTP1_REQUEST, /* method and target are known, a request line is complete */
-	HTTP1_HEAD, /* a reply's head is complete: call http1_reply_body() */
-	HTTP1_H2, /* method "PRI": the preface of HTTP/2 */
-	HTTP1_BROKEN,
-};
-
-enum http1_flag {
-	HTTP1_IS_REPLY = 1, /* set by the caller once; all others are the head's */
-	HTTP1_OLD = 2, /* HTTP/1.0 */
-	HTTP1_HAS_LENGTH = 4,
-	HTTP1_CHUNKED = 8,
-	HTTP1_HAS_DIGEST = 16,
-	HTTP1_SPACE = 32, /* behind a value, which must be over then */
-};
-
-struct http1 {
-	__u64 left; /* of the body or the chunk */
-	__u64 number; /* what is being read, and then the body's length */
-	__u64 word[3]; /* a name in lower case; a method, a version, a coding as it stands */
-	__u32 length; /* of the target, all of it; of a reply's digest */
-	__u32 head; /* bytes of this head so far */
-	__u8 state; /* enum http1_state */
-	__u8 flags; /* enum http1_flag */
-	__u8 count; /* characters of word, digits of number */
-	__u8 zero;
-	__u16 status;
-	__u16 zero_too;
-};
-
-/* A buffer of total bytes; loaded of them, from start on, are in the piece. */
-struct http1_input {
-	__u64 at;
-	__u64 total;
-	__u64 start;
-	__u64 loaded;
-};
-
-static __always_inline int http1_stop(struct http1 *p, int event)
-{
-	p->state = HTTP1_STUCK;
-	return event;
-}
-
-static __always_inline __u8 http1_lower(__u8 c)
-{
-	return c >= 'A' && c <= 'Z' ? c | 0x20 : c;
-}
-
-/* What names and methods are made of: no control characters, no separators. */
-static __always_inline int http1_is_token(__u8 c)
-{
-	__u64 set = c < 64 ? 0x3ff6cfa00000000ull : 0x57ffffffc7fffffeull;
-
-	return c < 128 && set >> (c & 63) & 1;
-}
-
-/* Appends to word, which takes 24; counts on to 255. */
-static __always_inline void http1_append(struct http1 *p, __u8 c)
-{
-	__u32 count = p->count;
-
-	if (count < 8)
-		p->word[0] |= (__u64)c << (count & 7) * 8;
-	else if (count < 16)
-		p->word[1] |= (__u64)c << (count & 7) * 8;
-	else if (count < 24)
-		p->word[2] |= (__u64)c << (count & 7) * 8;
-	if (count < 255)
-		p->count = count + 1;
-}
-
-static __always_inline void http1_clear_word(struct http1 *p)
-{
-	p->word[0] = p->word[1] = p->word[2] = 0;
-	p->count = 0;
-}
-
-static __always_inline int http1_go(struct http1 *p, __u8 state)
-{
-	p->state = state;
-	return 0;
-}
-
-/* The byte must be the second of a line's end. */
-static __always_inline int http1_line_feed(struct http1 *p, __u8 c, __u8 state)
-{
-	return c == '\n' ? http1_go(p, state) : http1_stop(p, HTTP1_BROKEN);
-}
-
-/* A byte of what is not looked at, up to the line's end. */
-static __always_inline int http1_rest(struct http1 *p, __u8 c, __u8 state)
-{
-	if (c == '\r')
-		return http1_go(p, state);
-	return c == '\n' || !c ? http1_stop(p, HTTP1_BROKEN) : 0;
-}
+#include "http1_body.h"
 
 #define HTTP1_1_0 0x302e312f50545448ull /* "HTTP/1.0" */
 #define HTTP1_1_1 0x312e312f50545448ull
@@ -365,24 +225,6 @@ static __always_inline int http1_value(struct http1 *p, __u8 c, char *digest)
 	return http1_rest(p, c, HTTP1_LINE_LF);
 }
 
-static __always_inline void http1_begin_chunk(struct http1 *p)
-{
-	p->number = 0;
-	p->count = 0;
-	p->head = 0; /* of what is between two chunks */
-	p->state = HTTP1_CHUNK_SIZE;
-}
-
-/* Behind a head: where its body leads. */
-static __always_inline void http1_begin_body(struct http1 *p)
-{
-	p->left = p->number;
-	if (p->flags & HTTP1_CHUNKED)
-		http1_begin_chunk(p);
-	else
-		p->state = p->left ? HTTP1_BODY : HTTP1_START;
-}
-
 static __always_inline int http1_head_end(struct http1 *p, __u8 c)
 {
 	/* two lengths, or one that HTTP/1.0 does not know */
@@ -392,77 +234,6 @@ static __always_inline int http1_head_end(struct http1 *p, __u8 c)
 		return HTTP1_HEAD;
 	http1_begin_body(p);
 	return 0;
-}
-
-/* What follows a reply's head, once it is known what the request was: none says that no body may.
- */
-static __always_inline void http1_reply_body(struct http1 *p, int none)
-{
-	if (none)
-		p->state = HTTP1_START;
-	else if (p->flags & (HTTP1_CHUNKED | HTTP1_HAS_LENGTH))
-		http1_begin_body(p);
-	else
-		p->state = HTTP1_CLOSE;
-}
-
-static __always_inline int http1_chunk_size(struct http1 *p, __u8 c)
-{
-	int digit = pt_hex(c);
-
-	if (digit >= 0 && p->count < 15) {
-		p->number = p->number << 4 | (__u32)digit;
-		p->count++;
-		return 0;
-	}
-	if (!p->count)
-		return http1_stop(p, HTTP1_BROKEN);
-	if (c == '\r')
-		return http1_go(p, HTTP1_CHUNK_LF);
-	if (c == ';' || c == ' ' || c == '\t')
-		return http1_go(p, HTTP1_CHUNK_REST);
-	return http1_stop(p, HTTP1_BROKEN);
-}
-
-static __always_inline int http1_chunk_begin(struct http1 *p, __u8 c)
-{
-	p->left = p->number;
-	p->count = 0;
-	return http1_line_feed(p, c, p->left ? HTTP1_CHUNK : HTTP1_TRAILER);
-}
-
-static __always_inline int http1_trailer(struct http1 *p, __u8 c)
-{
-	if (c == '\r')
-		return http1_go(p, HTTP1_TRAILERS_LF);
-	p->state = HTTP1_TRAILER_REST;
-	return http1_rest(p, c, HTTP1_TRAILER_LF);
-}
-
-/* What is not in a request line, a status line or a head. */
-static __always_inline int http1_body_byte(struct http1 *p, __u8 c)
-{
-	switch (p->state) {
-	case HTTP1_CHUNK_SIZE:
-		return http1_chunk_size(p, c);
-	case HTTP1_CHUNK_REST:
-		return http1_rest(p, c, HTTP1_CHUNK_LF);
-	case HTTP1_CHUNK_LF:
-		return http1_chunk_begin(p, c);
-	case HTTP1_CHUNK_END:
-		return c == '\r' ? http1_go(p, HTTP1_CHUNK_END_LF) : http1_stop(p, HTTP1_BROKEN);
-	case HTTP1_CHUNK_END_LF:
-		http1_begin_chunk(p);
-		return http1_line_feed(p, c, HTTP1_CHUNK_SIZE);
-	case HTTP1_TRAILER:
-		return http1_trailer(p, c);
-	case HTTP1_TRAILER_REST:
-		return http1_rest(p, c, HTTP1_TRAILER_LF);
-	case HTTP1_TRAILER_LF:
-		return http1_line_feed(p, c, HTTP1_TRAILER);
-	default: /* HTTP1_TRAILERS_LF */
-		return http1_line_feed(p, c, HTTP1_START);
-	}
 }
 
 static __always_inline int http1_byte(struct http1 *p, __u8 c, char *target, char *digest)
@@ -503,24 +274,6 @@ static __always_inline int http1_byte(struct http1 *p, __u8 c, char *target, cha
 	default: /* HTTP1_HEAD_LF */
 		return http1_head_end(p, c);
 	}
-}
-
-/* Counts bytes of a body off. */
-static __always_inline int http1_skip(struct http1 *p, struct http1_input *in)
-{
-	__u64 bytes = in->total - in->at;
-
-	if (p->state == HTTP1_STUCK)
-		return HTTP1_BROKEN;
-	if (p->state != HTTP1_CLOSE) {
-		if (bytes > p->left)
-			bytes = p->left;
-		p->left -= bytes;
-		if (!p->left)
-			p->state = p->state == HTTP1_BODY ? HTTP1_START : HTTP1_CHUNK_END;
-	}
-	in->at += bytes;
-	return 0;
 }
 
 /* All of eight bytes that only a target or a line's rest can be? Then they go in one step. */
