@@ -104,7 +104,7 @@ def test_totals_equal_the_servers_log_while_blobs_go_out(keep, database, folder,
         served.push(5)
         while lines(server) < wanted and rounds < 40:
             rounds += 1
-            load_by_wrk(server, asks, folder, rounds, seconds=2)
+            load_by_wrk(server, asks, folder, rounds, seconds=8 if FULL else 2)
             load.curl(server, curl_asks(closing, 100, rounds), parallel=8)
     logged, truth = books.check_tls(database, server, agent)
     statuses = collections.Counter((r.method, r.status) for r in logged)
@@ -112,7 +112,7 @@ def test_totals_equal_the_servers_log_while_blobs_go_out(keep, database, folder,
                 ("GET", 404), ("HEAD", 404), ("POST", 405)):
         assert statuses[one], (one, statuses)
     assert len(logged) >= wanted and downloads.done
-    assert truth.pulls > wanted / 10 and truth.checks > wanted / 10
+    assert truth.pulls > wanted / 20 and truth.checks > wanted / 20
     assert {r.proto for r in logged} == {"HTTP/1.1"}
     figure(f"{name}, {downloads.done} blobs of {BLOB_BYTES >> 20} MB", "openssl",
            "HTTP/1.1 over TLS", len(logged), "exact")
