@@ -199,6 +199,21 @@ struct client {
 	__u32 lines_unread;
 };
 
+/* What is taken of an nginx request, here because the BPF stack is small. Two words are {address,
+ * length}. */
+struct nginx_reply {
+	__u64 method[2];
+	__u64 uri[2];
+	__u64 connection;
+	__u64 part[3]; /* of the headers' list */
+	__u64 element_bytes;
+	__u64 pool;
+	__u64 status;
+	__u64 type_length; /* of the Content-Type */
+	__u32 method_bit;
+	__u32 method_as_sent; /* no redirect made a GET of it */
+};
+
 struct scratch {
 	__u32 busy;
 	__u32 path_length;
@@ -213,6 +228,7 @@ struct scratch {
 		} go;
 		struct {
 			__u64 words[NGINX_REQUEST_BYTES / 8];
+			struct nginx_reply reply;
 		} nginx;
 		struct {
 			__u64 words[APACHE_WORDS];

@@ -13,20 +13,6 @@
 
 char LICENSE[] SEC("license") = "GPL";
 
-/* What a hit hands over. Two words are {address, length}. */
-struct nginx_reply {
-	__u64 method[2];
-	__u64 uri[2];
-	__u64 connection;
-	__u64 part[3]; /* of the headers' list */
-	__u64 element_bytes;
-	__u64 pool;
-	__u64 status;
-	__u64 type_length; /* of the Content-Type */
-	__u32 method_bit;
-	__u32 method_as_sent; /* no redirect made a GET of it */
-};
-
 /*
  * The canaries of rule 7. None of these is a client's choice, so that none can be made to fail by
  * what somebody asks for.
@@ -110,9 +96,10 @@ static __always_inline __u32 read_nginx(struct scratch *s, const struct pt_nginx
 	reply->element_bytes = headers[NGINX_LIST_SIZE / 8];
 	reply->pool = headers[NGINX_LIST_POOL / 8];
 	reply->status = request[at_most(layout->status, NGINX_REQUEST_BYTES - 8) / 8];
-	if (layout->content_type)
-		reply->type_length =
-			request[at_most(layout->content_type, NGINX_REQUEST_BYTES - 8) / 8];
+	reply->type_length =
+		layout->content_type
+			? request[at_most(layout->content_type, NGINX_REQUEST_BYTES - 8) / 8]
+			: 0;
 	if (rc > 0) { /* nginx's own rule: what could not be sent has the reason for its status */
 		if (bpf_probe_read_user(&sent, 8, (void *)(reply->connection + layout->sent)))
 			return LEDGER(lost_fault);
@@ -145,31 +132,31 @@ static __always_inline __u32 count_nginx_reply(struct scratch *s, struct hit *hi
 {
 	const struct pt_nginx_layout *layout = &hit->site->layout.nginx;
 	__u64 list = layout->headers_in ? r + layout->headers_in : 0;
-	struct nginx_reply reply = {};
+	struct nginx_reply *reply = &s->nginx.reply;
 	__u32 outcome, method;
 	__u8 op = 0;
 
-	outcome = read_nginx(s, layout, r, rc, &reply);
+	outcome = read_nginx(s, layout, r, rc, reply);
 	if (outcome)
 		return outcome;
-	outcome = read_request_line(s, reply.method, reply.uri, &method);
+	outcome = read_request_line(s, reply->method, reply->uri, &method);
 	if (outcome)
 		return outcome;
-	if (reply.method_as_sent && method != method_of_bit(reply.method_bit))
+	if (reply->method_as_sent && method != method_of_bit(reply->method_bit))
 		return LEDGER(lost_layout);
-	outcome = accept_reply(s, method, (__u32)reply.status, reply.uri[1] > PT_PATH_BYTES, ~0ull,
-			       &op);
+	outcome = accept_reply(s, method, (__u32)reply->status, reply->uri[1] > PT_PATH_BYTES,
+			       ~0ull, &op);
 	if (outcome)
 		return outcome;
 	clear_digest(s);
 	if (s->parts.is_digest)
 		take_path_digest(s);
 	else
-		note_digest(hit, find_nginx_digest(s, reply.part, reply.element_bytes));
+		note_digest(hit, find_nginx_digest(s, reply->part, reply->element_bytes));
 	s->is_index =
-		op == PT_OP_GET && hit->control->hint_seconds && is_index_type(reply.type_length);
-	read_nginx_client(s, hit, op, needs_peer(s, hit, (__u32)reply.status, op), reply.connection,
-			  list, reply.element_bytes, reply.pool);
+		op == PT_OP_GET && hit->control->hint_seconds && is_index_type(reply->type_length);
+	read_nginx_client(s, hit, op, needs_peer(s, hit, (__u32)reply->status, op),
+			  reply->connection, list, reply->element_bytes, reply->pool);
 	return count_reply(s, hit, op);
 }
 
