@@ -70,12 +70,12 @@ push() {
 	ask PUT "$1/v2/$2/manifests/$3" -H "Content-Type: $schema" --data-binary @/tmp/manifest
 }
 
-# start_agent NAME OPTION...
+# start_agent NAME OPTION... The program that makes the load passes for a front end.
 start_agent() {
 	name=$1
 	shift
 	pulltap run --database 'host=/nonexistent' --state-dir $state --bpffs $pins --max-keys 1024 \
-		--log-level debug "$@" >$out/$name.log 2>&1 &
+		--count-at=both --log-level debug "$@" >$out/$name.log 2>&1 &
 	agent=$!
 	await 60 "$name is ready" said $out/$name.log ready
 }
