@@ -130,6 +130,8 @@ def check_spool(guest, keys, ledger):
         else:
             found[row["op"], row["registry"], row["repository"], row["tag"],
                   row["digest"]] += row["count"]
+    # the registry started after the agent: milliseconds, not pulls
+    found.pop(("off", "docker-registry", "", "late", ""), None)
     guest.expect("spool", difference(found, keys), [])
     guest.expect("sequences", sequences, list(range(1, len(sequences) + 1)))
     guest.expect("counted", books["counted"], ledger["counted"])
