@@ -69,7 +69,8 @@ def test_totals_equal_nginx_log_while_it_is_reloaded(keep, database, folder, fig
     for one in (("GET", 200), ("HEAD", 200), ("GET", 304), ("GET", 206), ("GET", 401),
                 ("GET", 404), ("HEAD", 404)):
         assert statuses[one], (one, statuses)
-    assert truth.pulls > wanted / 5 and truth.checks > wanted / 10
+    # GETs by the second, the others by number: a busy machine has fewer of the first
+    assert truth.pulls > wanted / 20 and truth.checks > wanted / 10, statuses
     figure(f"nginx, {reloader.seen} reloads{', cache' * cache}", "nginx", protocol(tls, http2),
            len(logged), "exact")
 

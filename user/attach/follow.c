@@ -254,7 +254,7 @@ int follow_scan(struct follow *follow)
 		rc = process_each(follow->proc, scan_one, &scan);
 	if (scan.later)
 		qsort(scan.later, scan.later_count, sizeof(*scan.later), inside_out);
-	for (unsigned int i = 0; !rc && i < scan.later_count; i++) {
+	for (unsigned int i = 0; !rc && scan.later && i < scan.later_count; i++) {
 		int attached = look_at(follow, scan.later[i].pid, NULL);
 
 		scan.attached += attached > 0 ? attached : 0;

@@ -96,7 +96,7 @@ uint32_t off_enforce(struct kernel *kernel)
 	uint32_t mask = __atomic_load_n(kernel->off, __ATOMIC_SEQ_CST);
 	uint32_t hand = by_hand(kernel, mask);
 	uint32_t began_on = 0;
-	uint64_t none = 0;
+	__u64 none = 0;
 	char who[32];
 
 	if (!!hand != !!control->words[OFF_HAND].off) {
@@ -209,7 +209,7 @@ void off_settle(struct kernel *kernel)
 {
 	struct pt_control *control = kernel->control;
 	const struct pt_slot *active = &control->slot[control->active & 1];
-	uint64_t since = control->off.since_ns;
+	__u64 since = control->off.since_ns;
 
 	for (int i = 0; i < PT_SITES; i++)
 		if (!(kernel->sites[i].off & GAP) && !unrecorded(control, &kernel->sites[i]))

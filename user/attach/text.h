@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Proof that a probe is in force: the text of a process that runs or has loaded its file holds another byte at
- * the site than the file does, the kernel's breakpoint. Needs the right to read other processes'
- * memory (CAP_SYS_PTRACE), so it is done while an agent takes over and before it drops its rights.
+ * Proof that a probe is in force: the text of a process that runs or has loaded its file holds
+ * another byte at the site than the file does, the kernel's breakpoint. Needs the right to read
+ * other processes' memory (CAP_SYS_PTRACE), so it is done while an agent takes over and before it
+ * drops its rights.
  */
 #ifndef PULLTAP_ATTACH_TEXT_H
 #define PULLTAP_ATTACH_TEXT_H

@@ -26,8 +26,8 @@ json_t *status_site_reasons(uint8_t off)
 {
 	json_t *reasons = json_array();
 
-	for (uint8_t bit = PT_SITE_OFF_LAYOUT; bit <= PT_SITE_OFF_ELSEWHERE; bit <<= 1)
+	for (unsigned int bit = PT_SITE_OFF_LAYOUT; bit <= PT_SITE_OFF_ELSEWHERE; bit <<= 1)
 		if (off & bit)
-			json_array_append_new(reasons, json_string(off_site_name(bit)));
+			json_array_append_new(reasons, json_string(off_site_name((uint8_t)bit)));
 	return reasons;
 }

@@ -26,9 +26,12 @@ static int copy(char *to, size_t size, const char *from, size_t length)
 		char c = from[i];
 
 		if (c == '%') {
-			if (length - i < 3 || hex(from[i + 1]) < 0 || hex(from[i + 2]) < 0)
+			int high = length - i < 3 ? -1 : hex(from[i + 1]);
+			int low = length - i < 3 ? -1 : hex(from[i + 2]);
+
+			if (high < 0 || low < 0)
 				return -EINVAL;
-			c = (char)(hex(from[i + 1]) << 4 | hex(from[i + 2]));
+			c = (char)(high * 16 + low);
 			i += 2;
 		}
 		if (!c || n + 1 >= size)

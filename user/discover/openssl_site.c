@@ -162,6 +162,7 @@ static void execute(struct registers *registers, const struct instruction *i)
 	}
 	for (unsigned int n = 0; n < i->base.operand_count; n++) {
 		const ZydisDecodedOperand *operand = &i->operands[n];
+		static const struct value unknown;
 		struct value *written = operand->type == ZYDIS_OPERAND_TYPE_REGISTER
 						? of(registers, operand->reg.value)
 						: NULL;
@@ -169,8 +170,8 @@ static void execute(struct registers *registers, const struct instruction *i)
 		if (!written || !(operand->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE))
 			continue;
 		if (written == of(registers, ZYDIS_REGISTER_RSP))
-			registers->top = (struct value){0};
-		*written = n ? (struct value){0} : value;
+			registers->top = unknown;
+		*written = n ? unknown : value;
 	}
 }
 

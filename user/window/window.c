@@ -74,8 +74,8 @@ static const char *const advice[LEDGER_COUNT] = {
 	[LEDGER_lost_internal] = "`pulltap uninstall`, then `pulltap run`",
 	[LEDGER_lost_entry] = "start `pulltap run`: it puts its programs behind the probes again",
 	[LEDGER_lost_h2_unparsed] =
-		"name the server's own way in (nginx:, apache:, go:) in its --target, watch the "
-		"registry behind it, or switch its HTTP/2 off: docs/openssl.md",
+		("name the server's own way in (nginx:, apache:, go:) in its --target, watch the "
+		 "registry behind it, or switch its HTTP/2 off: docs/openssl.md"),
 	[LEDGER_lost_head_refused] = "nothing; report the server if it grows",
 	[LEDGER_lost_pipelined] = "probe the server by another way in",
 	[LEDGER_lost_out_of_step] = "report the server that `pulltap doctor` names",

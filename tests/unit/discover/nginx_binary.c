@@ -310,7 +310,7 @@ static void installed_nginx_spoiled_is_known_or_refused(void **state)
 	uint8_t *at;
 
 	(void)state;
-	if (fd < 0 || fstat(fd, &st))
+	if (fd < 0 || fstat(fd, &st) || st.st_size <= 0)
 		test_skip("nginx is not installed");
 	bytes = malloc((size_t)st.st_size);
 	assert_non_null(bytes);

@@ -115,12 +115,13 @@ static void reading_without_a_choice_is_taken_and_peeking_is_not(void **state)
 	static uint8_t code[] = "\x53\x48\x89\xcb\x45\x31\xc9\x53\x49\x89\xd0\x48\x89\xf1\xbe\x17"
 				"\x00\x00\x00\x31\xd2\x48\x8b\x47\x08\xff\x50\x68\x83\xf8\xff\x74"
 				"\x10";
+	static const uint8_t mov[] = {0x41, 0xb1, 0x01}; /* $1,r9b */
 	uint32_t offset = 0;
 
 	(void)state;
 	assert_int_equal(read_done(code, sizeof(code) - 1, &offset), 0);
 	assert_int_equal(offset, 31);
-	memcpy(code + 4, "\x41\xb1\x01", 3); /* mov $1,r9b */
+	memcpy(code + 4, mov, sizeof(mov));
 	assert_int_equal(read_done(code, sizeof(code) - 1, &offset), -ENOTSUP);
 }
 
