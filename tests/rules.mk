@@ -125,7 +125,7 @@ test-go-matrix: $(ALONE) ## servers of every Go version, HTTP/1.1, TLS and HTTP/
 	$(PYTEST) tests/kernel/test_go_matrix.py
 test-frontends: $(ALONE) ## front ends by every way in, build, protocol and way of serving: one table
 	PULLTAP_REQUESTS=50000 $(PYTEST) tests/kernel/test_nginx*.py tests/e2e/test_nginx*.py \
-		tests/e2e/test_topology.py \
+		tests/e2e/test_topology.py tests/e2e/test_front_ends.py \
 		tests/kernel/test_apache*.py tests/e2e/test_apache*.py tests/e2e/test_openssl*.py
 test-load: $(ALONE) ## three million pulls over 100,000 keys, adoption, off and on
 	$(PYTEST) tests/kernel/test_load.py

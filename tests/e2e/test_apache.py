@@ -14,7 +14,6 @@ from lib.agent import Agent
 from lib.apache import SUITES, Apache, fetched, installed
 from lib.frontends import (REQUESTS, USER, Reloader, curl_asks, fill, lines, load_by_wrk, mix,
                            protocol, with_password)
-from lib.images import Image
 from lib.proc import CI
 from lib.registry import Registry
 from lib.truth import Truth
@@ -94,38 +93,6 @@ def test_other_builds_are_counted_as_exactly(keep, database, figure, suite):
     assert len(logged) >= wanted * 1.5 and truth.pulls > wanted / 4
     assert {r.proto for r in logged if r.status == 200} == {"HTTP/1.1", "HTTP/2.0"}
     figure(f"apache of {suite}", "apache", "HTTP/1.1 and 2 over TLS", len(logged), "exact")
-
-
-def test_a_head_and_its_get_through_apache_are_one_pull(keep, database):
-    """The peer is apache's client, not apache."""
-    registry = keep(Registry()).start()
-    names = {("a", "t"): registry.push(Image("one"), "a", "t"),
-             ("b", "u"): registry.push(Image("two"), "b", "u")}
-    apache = keep(Apache(registry.port)).start()
-    agent = keep(Agent(database.conninfo(), apache.binary, hint=60)).start()
-    for _ in range(10):
-        for (repository, tag), digest in names.items():
-            for one in (load.ask("HEAD", f"/v2/{repository}/manifests/{tag}"),
-                        load.ask("GET", f"/v2/{repository}/manifests/{digest}")):
-                load.curl(apache, [one])
-    _, truth = books.check_front_end(database, apache, agent, hints=True)
-    assert truth.hinted == 20
-
-
-def test_an_apache_that_nobody_named_is_left_alone(keep, database):
-    """It fronts a registry that is counted itself: each pull once."""
-    registry = keep(Registry()).start()
-    digest = registry.push(Image("one"), "a", "t")
-    apache = keep(Apache(registry.port)).start()
-    since = registry.mark()
-    agent = keep(Agent(database.conninfo(), registry.binary)).start()
-    load.curl(apache, [load.ask("GET", "/v2/a/manifests/t")] * 20)
-    registry.settle()
-    agent.stop()
-    assert [event["registry"] for event in agent.events("target attached")] == ["test"]
-    assert len(registry.requests(since)) == 20
-    rows = database.tags("test")
-    assert [(row["digest"], row["pulls"]) for row in rows] == [(digest, 20)]
 
 
 def test_with_the_registry_behind_it_each_pull_counts_once(keep, database):

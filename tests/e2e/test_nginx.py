@@ -16,7 +16,6 @@ from lib import books, load
 from lib.agent import Agent
 from lib.frontends import (REQUESTS, USER, Reloader, curl_asks, fill, lines, load_by_wrk, mix,
                            protocol, with_password, wrk)
-from lib.images import Image
 from lib.nginx import Nginx, builds, curl_http3, installed
 from lib.proc import CI, until
 from lib.registry import Registry
@@ -118,39 +117,6 @@ def upgrade(nginx, master):
     time.sleep(0.3)
     os.kill(master, signal.SIGQUIT)
     return found
-
-
-def test_a_head_and_its_get_through_nginx_are_one_pull(keep, database):
-    """The peer is nginx's client, not nginx."""
-    registry = keep(Registry()).start()
-    names = {("a", "t"): registry.push(Image("one"), "a", "t"),
-             ("b", "u"): registry.push(Image("two"), "b", "u")}
-    nginx = keep(Nginx(registry.port)).start()
-    agent = keep(Agent(database.conninfo(), nginx.binary, hint=60)).start()
-    for _ in range(10):
-        for (repository, tag), digest in names.items():
-            for one in (load.ask("HEAD", f"/v2/{repository}/manifests/{tag}"),
-                        load.ask("GET", f"/v2/{repository}/manifests/{digest}")):
-                load.curl(nginx, [one])
-    logged, truth = books.check_front_end(database, nginx, agent, hints=True)
-    assert truth.hinted == 20
-
-
-def test_an_nginx_that_nobody_named_is_left_alone(keep, database):
-    """It fronts a registry that is counted itself: each pull once."""
-    registry = keep(Registry()).start()
-    digest = registry.push(Image("one"), "a", "t")
-    nginx = keep(Nginx(registry.port)).start()
-    since = registry.mark()
-    # everything that is discovered, and only this test's files have processes
-    agent = keep(Agent(database.conninfo(), registry.binary)).start()
-    load.curl(nginx, [load.ask("GET", "/v2/a/manifests/t")] * 20)
-    registry.settle()
-    agent.stop()
-    assert [event["registry"] for event in agent.events("target attached")] == ["test"]
-    assert len(registry.requests(since)) == 20
-    rows = database.tags("test")
-    assert [(row["digest"], row["pulls"]) for row in rows] == [(digest, 20)]
 
 
 def other_builds():
