@@ -9,7 +9,6 @@ from lib import books
 from lib.agent import Agent, pulltap
 from lib.clients import client
 from lib.images import DOCKER, Image
-from lib.proc import until
 from lib.registry import Registry
 
 pytestmark = pytest.mark.needs_pulltap
