@@ -330,7 +330,7 @@ def test_windows_merged_while_the_server_was_away_count_once(db, tools, tmp_path
     folder.mkdir()
     tool = tools(f"host={folder} dbname={db.name} user=postgres")
     outage(tool, model, 200)
-    answer = tool.ask("ship", timeout_ms=300, limit=60000)
+    answer = tool.ask("ship", timeout_ms=3000, limit=60000)
     assert not answer["empty"] and answer["error"].startswith("connect: ")
     assert sum(os.path.getsize(os.path.join(tool.spool, name)) for name in files(tool)) <= 45000
     outage(tool, model, 100, first=200)

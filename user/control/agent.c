@@ -76,11 +76,14 @@ static void keep_embedded(struct agent *agent)
 static void on_tick(struct agent *agent)
 {
 	uint64_t expirations;
+	bool again;
 
 	if (read(agent->tick_fd, &expirations, sizeof(expirations)) < 0)
 		return;
 	report_canaries(agent);
-	if (guard_tick(agent->guard) | follow_tick(agent->follow))
+	again = guard_tick(agent->guard);
+	again = follow_tick(agent->follow) || again;
+	if (again)
 		agent->rescan = true;
 	if (agent->rescan || agent_boot_s() - agent->last_scan_s >= SCAN_S) {
 		int rc = follow_scan(agent->follow);
