@@ -184,7 +184,7 @@ def test_10000_idle_connections_change_no_count(keep, database, figure, many_fil
             if data.endswith(b"\r\n\r\n"):
                 assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
         load.curl(nginx, [load.ask("GET", "/v2/a/manifests/t")] * 500, parallel=8)
-    logged, truth = books.check_nginx(database, nginx, agent)
+    logged, truth = books.check_front_end(database, nginx, agent)
     statuses = collections.Counter(r.status for r in logged)
     # the heads that never ended are requests to nginx, and to its log, once their clients left
     assert statuses == {200: 1500, 400: 1000}

@@ -44,7 +44,7 @@ def ask(front, names, rounds=5):
 
 
 @pytest.mark.parametrize("first", ["nginx", "registry"])
-def test_a_pull_through_nginx_counts_at_the_registry_once(keep, database, first):
+def test_a_pull_through_nginx_counts_at_the_registry_once(keep, database, figure, first):
     """Whichever was named, started and probed first."""
     registry = filled(keep)
     names = registry.names()
@@ -74,6 +74,8 @@ def test_a_pull_through_nginx_counts_at_the_registry_once(keep, database, first)
     books.check(database, Truth(names).feed(logged))
     assert SentTruth().feed(asked).pulls == Truth(names).feed(logged).pulls
     assert database.manifests("front") == [] and database.tags("front") == []
+    figure(f"nginx and docker-registry, {first} first", "both", "HTTP/1.1", len(logged),
+           "each counted once")
 
 
 def test_pulls_of_an_agent_that_finds_both_count_once_from_the_first_on(keep, database):
@@ -110,7 +112,7 @@ class Through:
         return self.registry.headers(path, **more)
 
 
-def test_a_registry_that_restarts_under_load_leaves_nothing_twice(keep, database):
+def test_a_registry_that_restarts_under_load_leaves_nothing_twice(keep, database, figure):
     # it answers what it was asked, and logs it, before it ends
     registry = filled(keep, environment={"REGISTRY_HTTP_DRAINTIMEOUT": "10s"})
     names = registry.names()
@@ -130,6 +132,8 @@ def test_a_registry_that_restarts_under_load_leaves_nothing_twice(keep, database
     assert {502, 200} <= {request.status for request in nginx.requests()}
     books.check(database, Truth(names).feed(logged))
     assert database.manifests("front") == []
+    figure("nginx and docker-registry, 4 restarts", "both", "HTTP/1.1", len(logged),
+           "each counted once")
 
 
 @pytest.mark.parametrize("count_at, counts", [
@@ -252,7 +256,7 @@ def test_of_a_chain_the_innermost_counts(keep, database):
 
 @pytest.mark.parametrize("make, way", [(Apache, ""), (Haproxy, "openssl:")],
                          ids=["apache", "haproxy"])
-def test_of_front_ends_of_several_kinds_the_innermost_counts(keep, database, make, way):
+def test_of_front_ends_of_several_kinds_the_innermost_counts(keep, database, figure, make, way):
     """Before nginx and a registry, and, where that is another node's, before nginx alone."""
     registry = filled(keep)
     names = registry.names()
@@ -268,8 +272,11 @@ def test_of_front_ends_of_several_kinds_the_innermost_counts(keep, database, mak
           60, what="both links are seen")
     assert agent.status()["trouble"] == []
     agent.stop()
-    books.check(database, Truth(names).feed(registry.requests(since)))
+    logged = registry.requests(since)
+    books.check(database, Truth(names).feed(logged))
     assert database.manifests("outer") == database.manifests("near") == []
+    figure(f"{make.__name__}, nginx and docker-registry", "all", "HTTP/1.1", len(logged),
+           "each counted once")
     for word in targets[-2:]:
         del agent.arguments[len(agent.arguments) - 1 - agent.arguments[::-1].index(word)]
     agent.start()
