@@ -36,6 +36,10 @@ location ~ /manifests/ {
 PLAIN = "location / { proxy_force_ranges on; proxy_pass http://registry; }"
 
 
+def sent(nginx):
+    return SentTruth().feed(nginx.requests())
+
+
 @pytest.mark.parametrize("tls,http2,cache", [
     pytest.param(False, False, False, id="plain"),
     pytest.param(True, False, True, id="tls-cache"),
@@ -52,7 +56,9 @@ def test_totals_equal_nginx_log_while_it_is_reloaded(keep, database, folder, fig
     wanted = REQUESTS // 4
     reloader = Reloader(nginx, nginx.workers)
     rounds = 0
-    while (lines(nginx) < wanted or reloader.seen < 3) and rounds < 40:
+    # GETs come by the second, the others by number: a busy machine needs more rounds for the first
+    while (lines(nginx) < wanted or reloader.seen < 3 or sent(nginx).pulls <= wanted / 5) and \
+            rounds < 40:
         rounds += 1
         if http2:
             # a reload closes the connection under some
@@ -68,8 +74,7 @@ def test_totals_equal_nginx_log_while_it_is_reloaded(keep, database, folder, fig
     for one in (("GET", 200), ("HEAD", 200), ("GET", 304), ("GET", 206), ("GET", 401),
                 ("GET", 404), ("HEAD", 404)):
         assert statuses[one], (one, statuses)
-    # GETs by the second, the others by number: a busy machine has fewer of the first
-    assert truth.pulls > wanted / 20 and truth.checks > wanted / 10, statuses
+    assert truth.pulls > wanted / 5 and truth.checks > wanted / 10, statuses
     figure(f"nginx, {reloader.seen} reloads{', cache' * cache}", "nginx", protocol(tls, http2),
            len(logged), "exact")
 

@@ -34,6 +34,7 @@ class Samples(threading.Thread):
         super().__init__(daemon=True)
         self.pids = [pid, *children(pid)]
         self.seen = []
+        self.rested = []  # by round: descriptors of each process when nothing is on its way
         self._end = threading.Event()
         self.start()
 
@@ -46,6 +47,14 @@ class Samples(threading.Thread):
     def run(self):
         while not self._end.wait(0.5):
             self.seen.append([self._look(pid) for pid in self.pids])
+
+    def rest(self):
+        """Connections come and go: what it is most of a second."""
+        looks = []
+        for _ in range(10):
+            looks.append([self._look(pid)[1] for pid in self.pids])
+            time.sleep(0.1)
+        self.rested.append([statistics.median_low(look) for look in zip(*looks)])
 
     def end(self):
         self._end.set()
@@ -139,6 +148,7 @@ def test_agents_leak_nothing_and_stay_flat_through_restarts(keep, database, scal
     samples = Samples(plain.pid)
     while time.monotonic() < end:
         course.round()
+        samples.rest()
     samples.end()
     sanitized.stop(timeout=120)  # exit status 0, or it says what was leaked
     plain.stop(timeout=120)
@@ -152,8 +162,10 @@ def test_agents_leak_nothing_and_stay_flat_through_restarts(keep, database, scal
         told.append(f"{name} {statistics.median(first):,.0f} -> {statistics.median(second):,.0f} "
                     "KiB")
         first, second = samples.halves(index, 1)
-        # some are open for a moment only, when a sample is taken, or opened when first needed
+        # some are open, or closed, for a moment only, when a sample is taken
         assert statistics.median(second) <= statistics.median(first), (first, second)
+        rested = [numbers[index] for numbers in samples.rested]
+        assert len(rested) > 1 and max(rested[1:]) <= rested[0], rested
         told.append(f"{min(second)} to {max(second)} descriptors")
     figure("agent that runs for long", f"{seconds} s, {course.rounds} rounds of restarts and off",
            f"{course.requests:,} requests, exact, no leak, " + ", ".join(told))
