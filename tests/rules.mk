@@ -126,7 +126,8 @@ test-go-matrix: $(ALONE) ## servers of every Go version, HTTP/1.1, TLS and HTTP/
 test-frontends: $(ALONE) ## front ends by every way in, build, protocol and way of serving: one table
 	PULLTAP_REQUESTS=50000 $(PYTEST) tests/kernel/test_nginx*.py tests/e2e/test_nginx*.py \
 		tests/e2e/test_topology.py tests/e2e/test_front_ends.py \
-		tests/kernel/test_apache*.py tests/e2e/test_apache*.py tests/e2e/test_openssl*.py
+		tests/kernel/test_apache*.py tests/e2e/test_apache*.py \
+		tests/kernel/test_tls*.py tests/kernel/test_openssl*.py tests/e2e/test_openssl*.py
 test-load: $(ALONE) ## three million pulls over 100,000 keys, adoption, off and on
 	$(PYTEST) tests/kernel/test_load.py
 test-crash: $(ALONE) ## 200 deaths of the agent and of the database's sessions

@@ -153,11 +153,13 @@ def test_malformed_and_enormous_heads_switch_nothing_off(keep, database, figure)
     registry.push(Image("one"), "a", "t")
     apache = started(keep, registry.port)
     agent = keep(Agent(database.conninfo(), apache.binary)).start()
-    for shape in heads() * 3:
+    shapes = heads()
+    for shape in shapes * 3:
         raw(apache, shape, 0.3)
     apache.settle()
     agent.stop()
     logged = apache.requests()
+    assert len(logged) >= len(shapes) * 2
     books.check(database, SentTruth().feed(r for r in logged if len(r.uri) < 500),
                 hits=len(logged))
     assert not agent.events("target switched off: its layout is not the expected one")

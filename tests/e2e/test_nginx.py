@@ -16,7 +16,7 @@ from lib import books, load
 from lib.agent import Agent
 from lib.frontends import (REQUESTS, USER, Reloader, curl_asks, fill, lines, load_by_wrk, mix,
                            protocol, with_password, wrk)
-from lib.nginx import Nginx, builds, curl_http3, installed
+from lib.nginx import Nginx, build, curl_http3, installed
 from lib.proc import CI, until
 from lib.registry import Registry
 from lib.truth import SentTruth
@@ -124,23 +124,14 @@ def upgrade(nginx, master):
     return found
 
 
-def other_builds():
-    found, said = builds()
-    if CI and len(found) < 2:
-        pytest.fail(f"at least two other builds of nginx are wanted: {said}")
-    return found
-
-
 @pytest.mark.parametrize("name", ["bullseye", "trixie", "sid", "plain"])
 @pytest.mark.parametrize("tls,http2", [(False, False), (True, True)], ids=["plain", "http2"])
 def test_other_builds_are_counted_as_exactly(keep, database, figure, name, tls, http2):
     """Other versions, other compilers, without PIE, other modules: other layouts."""
-    build = next((build for build in other_builds() if build.name == name), None)
-    if not build:
-        pytest.skip(f"the build {name} could not be had here")
+    other = build(name)
     registry = keep(Registry(user=USER)).start()
     asks = with_password(mix(fill(registry)))
-    nginx = keep(Nginx(registry.port, tls, http2, binary=build.binary, chroot=build.chroot,
+    nginx = keep(Nginx(registry.port, tls, http2, binary=other.binary, chroot=other.chroot,
                        server=PLAIN)).start()
     agent = keep(Agent(database.conninfo(), nginx.binary)).start()
     wanted = REQUESTS // 16
@@ -155,15 +146,14 @@ def test_other_builds_are_counted_as_exactly(keep, database, figure, name, tls, 
 @pytest.mark.parametrize("name", ["trixie", "sid"])
 def test_http3_is_counted_as_exactly(keep, database, folder, figure, name):
     """With its clients' headers, and HTTP/1.1 and HTTP/2 beside it."""
-    build = next((build for build in other_builds() if build.name == name), None)
-    http3 = curl_http3()
-    if not build or not http3:
+    other, http3 = build(name), curl_http3()
+    if not http3:
         if CI:
-            pytest.fail("trixie's curl and nginx are wanted")
-        pytest.skip(f"the build {name}, or a curl with HTTP/3, could not be had here")
+            pytest.fail("trixie's curl is wanted")
+        pytest.skip("a curl with HTTP/3 could not be had here")
     registry = keep(Registry(user=USER)).start()
     asks = with_password(mix(fill(registry)))
-    nginx = keep(Nginx(registry.port, True, True, binary=build.binary, chroot=build.chroot,
+    nginx = keep(Nginx(registry.port, True, True, binary=other.binary, chroot=other.chroot,
                        server=PLAIN, http3=True)).start()
     agent = keep(Agent(database.conninfo(), nginx.binary, arguments=[
         "--rules", folder.write("rules", "exclude scanner user-agent=trivy*\n")])).start()
@@ -206,10 +196,7 @@ def spoiled(folder, *texts, binary=None):
 def test_a_layout_that_nothing_tells_is_learned_and_counts_as_exactly(keep, database, folder, figure,
                                                                       name, text, tls, http2):
     """Two requests do it; they and those beside them are in the books as lost."""
-    binary = None if name == "installed" else next(
-        (build.binary for build in other_builds() if build.name == name), None)
-    if name != "installed" and not binary:
-        pytest.skip(f"the build {name} could not be had here")
+    binary = None if name == "installed" else build(name).binary
     registry = keep(Registry(user=USER)).start()
     asks = with_password(mix(fill(registry)))
     nginx = keep(Nginx(registry.port, tls, http2, binary=spoiled(folder, text, binary=binary),

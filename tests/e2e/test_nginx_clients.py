@@ -14,12 +14,11 @@ from lib.clients import client
 from lib.crowd import Stock, crowd
 from lib.forwarder import Forwarder
 from lib.images import ACCEPT, DOCKER, Image
-from lib.nginx import Nginx, installed
+from lib.nginx import Nginx, build, installed
 from lib.proc import CI
 from lib.registry import Registry
 from test_counting import relations
 from test_counting_crowd import APPENDED, WAYS, check, forged
-from test_nginx import other_builds
 
 pytestmark = [pytest.mark.needs_pulltap,
               pytest.mark.skipif(not installed() and not CI, reason="nginx is not installed")]
@@ -156,10 +155,7 @@ def check_clients_are_known(keep, registry, database, folder, server, http2):
 def test_every_build_knows_its_clients(keep, registry, database, folder, name, tls, http2):
     binary = chroot = None
     if name != "installed":
-        build = next((build for build in other_builds() if build.name == name), None)
-        if not build:
-            pytest.skip(f"the build {name} could not be had here")
-        binary, chroot = build.binary, build.chroot
+        _, binary, chroot = build(name)
     nginx = keep(Nginx(registry.port, tls, http2, binary=binary, chroot=chroot)).start()
     check_clients_are_known(keep, registry, database, folder, nginx, http2)
 

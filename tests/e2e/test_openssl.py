@@ -156,3 +156,18 @@ def test_skopeo_and_many_connections_are_as_in_haproxys_log(keep, database, figu
     logged, _ = books.check_tls(database, served.server, agent)
     figure("haproxy, skopeo and 64 connections", "openssl", "HTTP/1.1 over TLS", len(logged),
            "exact")
+
+
+@pytest.mark.parametrize("suite", ["bullseye", "trixie", "sid"])
+def test_other_releases_of_openssl_are_counted_as_exactly(keep, database, figure, suite):
+    """1.1.1, 3.5 and 3.6, each in a root of its own, with the nginx that was built for it."""
+    _, binary, chroot = nginx.build(suite)
+    served = behind(keep, lambda port: Nginx(port, tls=True, server=PASS, binary=binary,
+                                             chroot=chroot))
+    agent = watch(keep, database, served.server)
+    asks = with_password(mix(served.names))
+    load.curl(served.server, curl_asks(asks, 600, 1), parallel=8)
+    load.curl(served.server, [load.ask("GET", served.blob)] * 2)
+    logged, truth = books.check_tls(database, served.server, agent)
+    assert len(logged) >= 600 and truth.pulls > 100 and truth.checks > 30
+    figure(f"nginx, OpenSSL of {suite}", "openssl", "HTTP/1.1 over TLS", len(logged), "exact")

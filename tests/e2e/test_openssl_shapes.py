@@ -232,6 +232,8 @@ def test_wrong_heads_and_smuggling_miscount_nothing(scene, figure, name):
     with made.talk() as client:
         assert client.send(manifest("shape/split")).reply() == 200
     made.check(figure, "wrong heads, smuggling", refused=True)
+    lost = {row["reason"] for row in made.database.rows("select reason from pulltap.losses")}
+    assert {"lost_head_refused", "lost_pipelined"} <= lost, lost
     rows = {(row["repository"], row["tag"]): row["pulls"] for row in made.database.tags("test")}
     assert rows["shape/split", "t"] == 1, "others are counted on"
     assert not made.agent.events("target switched off: its layout is not the expected one")

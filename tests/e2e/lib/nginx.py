@@ -9,7 +9,9 @@ import shutil
 import signal
 from collections import namedtuple
 
-from .proc import (Failed, Folder, Process, REPOSITORY_ROOT, at_rest, find_program, free_port,
+import pytest
+
+from .proc import (CI, Failed, Folder, Process, REPOSITORY_ROOT, at_rest, find_program, free_port,
                    listening, run, until)
 from .registry import make_certificate
 
@@ -233,6 +235,15 @@ def builds():
     if os.path.exists(os.path.join(BUILDS, "plain", "nginx")):
         found.append(Build("plain", os.path.join(BUILDS, "plain", "nginx"), None))
     return found, done.stderr
+
+
+def build(name):
+    """One of them, by its name; in CI it has to be there."""
+    found, said = builds()
+    for one in found:
+        if one.name == name:
+            return one
+    (pytest.fail if CI else pytest.skip)(f"the build {name} of nginx could not be had here: {said}")
 
 
 def curl_http3():
