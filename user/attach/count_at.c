@@ -29,7 +29,7 @@ void count_at_init(struct count_at *count_at, struct kernel *kernel, enum count_
 		count_at->seats[i] = (struct count_seat){
 			.place = count_at_place(kernel->sites[i].hook, "unknown"),
 			.order = COUNT_UNNAMED,
-			.last_run = now_s(),
+			.last_run = now_s() - COUNT_AT_IDLE_S,
 		};
 }
 
@@ -59,6 +59,7 @@ void count_at_seen(struct count_at *count_at, const struct binary *binary, uint8
 			.place = count_at_place(site->hook, binary->registry_kind),
 			.order = order,
 			.last_run = runs ? now_s() : now_s() - COUNT_AT_IDLE_S,
+			.seen = true,
 		};
 	}
 }
@@ -139,7 +140,8 @@ static int apply(struct count_at *count_at, struct count_site sites[PT_SITES + 1
 	/* hits that found it on have counted before anybody begins */
 	rc = stopped ? kernel_grace(kernel) : 0;
 	for (uint32_t i = 0; !rc && i < PT_SITES; i++) {
-		if (sites[i].elsewhere || !(kernel->sites[i].off & PT_SITE_OFF_ELSEWHERE))
+		if (sites[i].elsewhere || !(kernel->sites[i].off & PT_SITE_OFF_ELSEWHERE) ||
+		    !count_at->seats[i].seen)
 			continue;
 		off_site(kernel, i, PT_SITE_OFF_ELSEWHERE, false);
 		say(count_at, i, false);

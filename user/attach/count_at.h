@@ -26,10 +26,14 @@ struct count_at {
 		enum count_place place;
 		uint8_t order;
 		time_t last_run; /* when a process of that site's file was seen, since boot */
+		bool seen; /* by this agent */
 	} seats[PT_SITES];
 };
 
-/* names are kept. The sites that are there already have run just now, as far as is known. */
+/*
+ * names are kept. Who runs the sites that are there already is seen by the first scan; until then
+ * each of them counts, or does not, as the agent before has left it.
+ */
 void count_at_init(struct count_at *count_at, struct kernel *kernel, enum count_where where,
 		   const char *const *names, unsigned int names_count);
 

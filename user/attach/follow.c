@@ -196,7 +196,10 @@ static int look_at(struct follow *follow, pid_t pid, struct scan *scan)
 	if (!owner_of(follow, &process, &binary, &owner))
 		return 0;
 	place = count_at_place(binary.sites[0].hook, binary.registry_kind);
-	if (scan && place != COUNT_REGISTRY && !sites_has(follow->kernel, &binary))
+	/* the first scan goes inside out over what is probed as well: nothing is known of that yet
+	 */
+	if (scan && place != COUNT_REGISTRY &&
+	    (!follow->scanned_ns || !sites_has(follow->kernel, &binary)))
 		return put_off(scan, pid, place, owner.order);
 	rc = follow_binary(follow, &process, &binary, -1, &owner);
 	replaced_watch(follow->replaced, &process);
