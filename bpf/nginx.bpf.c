@@ -122,7 +122,9 @@ static __noinline __u32 send_sample(struct scratch *s, __u32 site, __u64 r)
 	sample->event.type = PT_EVENT_SAMPLE;
 	sample->event.value = site;
 	sample->address = r;
-	if ((__u32)sample->words[0] == NGINX_SIGNATURE)
+	/* a few at a time: starts of processes come the same way */
+	if ((__u32)sample->words[0] == NGINX_SIGNATURE &&
+	    bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) < 4 * sizeof(*sample))
 		bpf_ringbuf_output(&events, sample, sizeof(*sample), BPF_RB_FORCE_WAKEUP);
 	return LEDGER(lost_learning);
 }

@@ -28,13 +28,12 @@ int tls_read(struct pt_regs *ctx)
 		return 0;
 	call = bpf_task_storage_get(&tls_calls, bpf_get_current_task_btf(), NULL,
 				    BPF_LOCAL_STORAGE_GET_F_CREATE);
-	c = tls_find(&hit);
 	if (!call) {
-		tls_count_once(ctx, LEDGER(lost_no_memory));
-		if (c)
-			c->lost = LEDGER(lost_no_memory);
+		if (!tls_lose(&hit, LEDGER(lost_no_memory)))
+			tls_count_once(ctx, LEDGER(lost_no_memory));
 		return 0;
 	}
+	c = tls_find(&hit);
 	call->ssl = hit.key.ssl;
 	call->buffer = ctx->si;
 	call->amount = ctx->cx;
@@ -44,7 +43,9 @@ int tls_read(struct pt_regs *ctx)
 	return 0;
 }
 
-/* How much the call has read, by its own words. */
+#define TLS_UNREAD (~0ull)
+
+/* How much the call has read, by its own words; TLS_UNREAD when these can't be read. */
 static __always_inline __u64 tls_amount(const struct pt_regs *ctx, const struct tls_call *call,
 					const struct pt_tls_layout *layout)
 {
@@ -55,7 +56,8 @@ static __always_inline __u64 tls_amount(const struct pt_regs *ctx, const struct 
 		return 0;
 	if (layout->amount == PT_TLS_AMOUNT_RESULT)
 		return (__u32)result;
-	bpf_probe_read_user(&amount, sizeof(amount), (void *)call->amount);
+	if (bpf_probe_read_user(&amount, sizeof(amount), (void *)call->amount))
+		return TLS_UNREAD;
 	return amount;
 }
 
@@ -75,10 +77,14 @@ int tls_read_done(struct pt_regs *ctx)
 		return 0;
 	call->ssl = 0;
 	amount = tls_amount(ctx, call, &hit.site->layout.tls);
+	if (!amount)
+		return 0;
 	if (whose == TLS_OFF)
 		tls_forget(&hit.key);
-	else if (amount)
+	else if (amount != TLS_UNREAD)
 		tls_take_read(ctx, &hit, call->buffer, amount);
+	else if (!tls_lose(&hit, LEDGER(lost_fault)))
+		tls_count_once(ctx, LEDGER(lost_fault));
 	return 0;
 }
 

@@ -104,6 +104,23 @@ static __noinline __u32 tls_make(const struct tls_hit *hit)
 }
 
 /*
+ * What was read now stays unknown, so the connection's next reply is lost for this reason. Returns
+ * false where there is no connection to tell it.
+ */
+static __noinline bool tls_lose(const struct tls_hit *hit, __u32 outcome)
+{
+	struct tls_connection *c = tls_find(hit);
+
+	if (!c && !tls_make(hit))
+		c = tls_find(hit);
+	if (!c)
+		return false;
+	if (c->kind == TLS_FOLLOWED)
+		c->lost = (__u8)outcome;
+	return true;
+}
+
+/*
  * A probe that was attached anew has not seen what passed by meanwhile: the connection is one of
  * which nothing is known. That time is in the books already.
  */

@@ -3,6 +3,8 @@
 each ends in the counter that says so, and no wrong name or digest is ever counted.
 build/tools/nginx_memory lays the memory out."""
 
+import collections
+
 import pytest
 
 import watching
@@ -97,8 +99,9 @@ def test_layout_that_no_request_tells_counts_nothing_and_is_switched_off(act, wa
     """The tool is no nginx: its code confirms nothing."""
     sent = 0
     while not watch.agent.events("target switched off: its layout is not the expected one"):
-        assert act("http1", "unlearned", count=10) in ({"lost_learning": 10},
-                                                       {"filtered_target_off": 10})
+        # it may be switched off in the middle of the ten
+        rose = collections.Counter(act("http1", "unlearned", count=10))
+        assert rose["lost_learning"] + rose["filtered_target_off"] == rose.total() == 10
         assert act.keys == {}
         sent += 10
         assert sent < 5000

@@ -188,6 +188,22 @@ def test_memory_that_is_not_there_is_a_fault(act):
         "counted": 1, "lost_fault": 1}
 
 
+def test_a_read_of_unknown_length_loses_the_reply_that_follows(act):
+    assert act(1, "2.a:", "2.w:" + reply(), "2.w:" + reply()) == {"lost_fault": 1}
+    # a client's connection is left alone all the same
+    assert act(1, "3.w:GET / HTTP/1.1" + END, "3.a:", "3.w:" + reply()) == {
+        "filtered_client_role": 1}
+
+
+def test_requests_that_find_no_room_are_lost_by_name(watch, act):
+    """16,384 wait for their replies at most; those behind are answered, and in their counter."""
+    asked = 600 * 31
+    assert act(asked, "0.c:600") == {"counted": 16384, "note_digest_missing": 16384,
+                                     "lost_connection_full": asked - 16384}
+    assert watching.dump_map(watch.agent.bpffs + "/tls_requests") == []
+    assert act(1, "0.r:" + get(), "0.w:" + reply()) == {"counted": 1}, "there is room again"
+
+
 def test_a_process_of_another_program_is_nobodys(act):
     assert act(0, "0.r:" + get(), "0.w:" + reply(), "0.f:", whose="other") == {}
 

@@ -13,6 +13,8 @@
  *        N.p:K:TEXT  writes it, and then what is behind its first K bytes: they were accepted
  *        N.f       is freed
  *        N.u:TEXT  a read whose buffer is nowhere
+ *        N.a:      a read whose amount is nowhere
+ *        N.c:C     C connections of their own with 31 requests each, answered at last, and freed
  *        N.m:C     makes one call of C requests "GET / HTTP/1.1"
  * SEEN   how many hits this is in the books, for the test
  */
@@ -35,7 +37,8 @@ void tls_free(void *ssl);
 int tls_done(int result);
 #define DONE_OFFSET 2 /* of the push */
 
-static uint8_t connections[CONNECTIONS][256];
+#define SSL_BYTES 256
+static uint8_t connections[CONNECTIONS][SSL_BYTES];
 static char buffer[ROOM];
 
 static uint64_t file_offset(uint64_t address)
@@ -136,6 +139,28 @@ static void write_in_parts(void *ssl, const char *call)
 	write_text(ssl, text + accepted, strlen(text) - accepted);
 }
 
+/* count connections with 31 requests each before any of them gets its replies. */
+static void crowd(unsigned int count)
+{
+	static const char request[] = "GET /v2/a/manifests/t HTTP/1.1\r\n\r\n";
+	static const char reply[] = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+	char(*ssl)[SSL_BYTES] = calloc(count, sizeof(*ssl));
+	char text[31 * sizeof(request)] = "";
+
+	if (!ssl)
+		abort();
+	for (int i = 0; i < 31; i++)
+		strcat(text, request);
+	for (unsigned int i = 0; i < count; i++)
+		read_text(ssl[i], text, strlen(text));
+	for (unsigned int i = 0; i < count; i++) {
+		for (int j = 0; j < 31; j++)
+			write_text(ssl[i], reply, strlen(reply));
+		tls_free(ssl[i]);
+	}
+	free(ssl);
+}
+
 static void do_call(const char *call)
 {
 	void *ssl = connections[call[0] - '0'];
@@ -162,6 +187,13 @@ static void do_call(const char *call)
 	case 'u':
 		tls_read(ssl, (void *)0x10, ROOM, &amount);
 		tls_done(1);
+		break;
+	case 'a':
+		tls_read(ssl, buffer, ROOM, (void *)0x10);
+		tls_done(1);
+		break;
+	case 'c':
+		crowd((unsigned int)strtoul(text, NULL, 10));
 		break;
 	case 'f':
 		tls_free(ssl);
