@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
+#include <xxhash.h>
 
 #include "attach/sites.h"
 #include "attach/tls_sweep.h"
@@ -23,12 +24,14 @@ static const char *base_name(const char *path)
 	return slash ? slash + 1 : path;
 }
 
-bool follow_complain(struct follow *follow, uint64_t inode)
+bool follow_complain(struct follow *follow, uint64_t inode, const char *registry)
 {
+	uint64_t key = XXH3_64bits_withSeed(registry, strlen(registry), inode);
+
 	for (unsigned int i = 0; i < COMPLAINTS; i++)
-		if (follow->complained[i] == inode)
+		if (follow->complained[i] == key)
 			return false;
-	follow->complained[follow->complaints++ % COMPLAINTS] = inode;
+	follow->complained[follow->complaints++ % COMPLAINTS] = key;
 	return true;
 }
 
@@ -51,7 +54,7 @@ static bool fits(struct follow *follow, const struct target *target, const struc
 {
 	if (!target->way || target->way == binary->way)
 		return true;
-	if (follow_complain(follow, binary->inode))
+	if (follow_complain(follow, binary->inode, target->name))
 		log_error("target is not what it was said to be",
 			  "registry=%s way=%s is=\"%s\" action=\"leave the way out, or name %s:\"",
 			  target->name, way_names[target->way], way_titles[binary->way],
@@ -167,7 +170,8 @@ static void say_unknown(struct follow *follow, pid_t pid)
 
 	/* of no interest, unless the operator says that this is a registry */
 	if (follow->targets_count && !process_read(follow->proc, pid, &process) &&
-	    named(follow, &process, &owner) && follow_complain(follow, process.file.inode))
+	    named(follow, &process, &owner) &&
+	    follow_complain(follow, process.file.inode, owner.registry))
 		log_warn("target can't be observed",
 			 "pid=%d reason=\"no Go HTTP server, nginx or apache; by its OpenSSL if "
 			 "named openssl:, see pulltap doctor\"",

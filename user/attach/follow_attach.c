@@ -106,7 +106,7 @@ static int attach_file(struct follow *follow, const struct process *process,
 
 	log_quote(exe, sizeof(exe), process->exe);
 	if (!binary->sites_count) {
-		if (follow_complain(follow, binary->inode))
+		if (follow_complain(follow, binary->inode, owner->registry))
 			log_warn("target can't be observed", "registry=%s exe=%s pid=%d reason=%s",
 				 owner->registry, exe, process->pid,
 				 log_quote(refusal, sizeof(refusal), binary->refusal));
@@ -114,7 +114,7 @@ static int attach_file(struct follow *follow, const struct process *process,
 	}
 	rc = sites_attach(follow->kernel, binary, fd, owner->registry, terms->off, since_ns);
 	if (rc < 0) {
-		if (follow_complain(follow, binary->inode))
+		if (follow_complain(follow, binary->inode, owner->registry))
 			log_error("attaching failed", "registry=%s exe=%s pid=%d error=\"%s\"",
 				  owner->registry, exe, process->pid, strerror(-rc));
 		return 0;

@@ -31,7 +31,7 @@ struct follow {
 	struct target *targets;
 	unsigned int targets_count;
 	bool has_openssl; /* a target that has to be looked for among all processes */
-	uint64_t complained[COMPLAINTS]; /* inodes of binaries that were said to be unusable */
+	uint64_t complained[COMPLAINTS]; /* files that were said to be unusable, for whom */
 	unsigned int complaints;
 	bool *matched; /* by target: a process was seen */
 	uint64_t scanned_ns; /* when all processes had been looked at for the first time */
@@ -46,8 +46,8 @@ struct owner {
 	uint8_t order; /* of the --target that names it */
 };
 
-/* True the first time for an inode. */
-bool follow_complain(struct follow *follow, uint64_t inode);
+/* True the first time for a file and a registry: a library is the file of several. */
+bool follow_complain(struct follow *follow, uint64_t inode, const char *registry);
 
 /* All processes have been looked at: who comes from now on has come under our eyes. */
 void follow_scanned(struct follow *follow);

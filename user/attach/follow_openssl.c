@@ -6,6 +6,7 @@
  */
 #include "attach/follow_internal.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -48,10 +49,13 @@ static void look_at_library(struct look *look, const struct process_map *map)
 
 	if (!rc)
 		look_at_file(look, fd, strrchr(map->path, '/') + 1);
-	else if (follow_complain(look->follow, map->inode))
-		log_error("library can't be opened", "registry=%s pid=%d path=%s error=\"%s\"",
+	else if (follow_complain(look->follow, map->inode, look->owner->registry))
+		log_error("library can't be opened",
+			  "registry=%s pid=%d path=%s error=\"%s\" action=\"%s\"",
 			  look->owner->registry, pid, log_quote(path, sizeof(path), map->path),
-			  strerror(-rc));
+			  strerror(-rc),
+			  map->deleted ? "restart the process: its library was replaced"
+				       : "see pulltap doctor, as root");
 }
 
 /* Other processes of one program may use it: Python's scripts for example. */
@@ -74,7 +78,7 @@ static void wait_for_library(struct look *look)
 	char exe[512];
 
 	if (linger_add(look->follow->linger, process->pid) || others_use_it(look) ||
-	    !follow_complain(look->follow, process->file.inode))
+	    !follow_complain(look->follow, process->file.inode, look->owner->registry))
 		return;
 	log_warn("target can't be observed",
 		 "registry=%s exe=%s pid=%d reason=\"it has loaded no OpenSSL%s%s, see "
@@ -87,10 +91,19 @@ int follow_openssl(struct follow *follow, const struct process *process, const s
 {
 	struct look look = {.follow = follow, .openssl.process = process, .owner = owner};
 	_cleanup_close_ int exe = -1;
+	int rc = openssl_process_read(follow->proc, &look.openssl);
 
-	if (openssl_process_read(follow->proc, &look.openssl) ||
-	    process_open_binary(follow->proc, process->pid, &exe))
-		return 0; /* gone, or not ours to read */
+	rc = rc ?: process_open_binary(follow->proc, process->pid, &exe);
+	if (rc == -ENOENT || rc == -ESRCH)
+		return 0; /* gone */
+	if (rc) {
+		if (follow_complain(follow, process->file.inode, owner->registry))
+			log_error("target can't be read",
+				  "registry=%s pid=%d error=\"%s\" action=\"see pulltap doctor, "
+				  "as root\"",
+				  owner->registry, process->pid, strerror(-rc));
+		return 0;
+	}
 	look_at_file(&look, exe, NULL);
 	for (unsigned int i = 0; i < look.openssl.libraries_count; i++)
 		look_at_library(&look, &look.openssl.libraries[i]);

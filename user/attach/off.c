@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "attach/sites.h"
+#include "base/log.h"
 
 static const char *const source_names[] = {
 	[OFF_OPERATOR] = "operator", [OFF_FILE] = "file",     [OFF_DATABASE] = "database",
@@ -59,9 +60,7 @@ static void set_word(struct kernel *kernel, enum off_source source, bool off, co
 
 	snprintf(text, sizeof(word->who[off]), "%s", who);
 	/* names end up in the database and on terminals */
-	for (char *c = text; *c; c++)
-		if (*c < ' ' || *c > '~')
-			*c = '?';
+	log_plain(text);
 	word->at_us = clock_now(CLOCK_REALTIME, 1000000);
 	__atomic_store_n(&word->off, off, __ATOMIC_SEQ_CST);
 }

@@ -105,3 +105,10 @@ bool log_gate_open(struct log_gate *gate, unsigned int interval_s, uint64_t *ret
 	gate->next_ns = now + interval_s * 1000000000ull;
 	return true;
 }
+
+void log_plain(char *text)
+{
+	for (char *c = text; *c; c++)
+		if (*c < ' ' || *c > '~')
+			*c = '?';
+}

@@ -34,6 +34,9 @@ void log_event(enum log_level level, const char *msg, const char *fmt, ...)
  */
 const char *log_quote(char *buf, uint64_t size, const char *s);
 
+/* Makes a '?' of everything in text that a terminal or JSON would take amiss. */
+void log_plain(char *text);
+
 /*
  * A gate for failures that repeat: true at most once per interval_s for one gate, and then
  * *ret_suppressed holds how many were swallowed since the last time. Zero-initialise the gate.

@@ -145,9 +145,7 @@ static void read_name(struct program *program, pid_t pid)
 		return;
 	program->name[strcspn(program->name, "\n")] = 0;
 	/* the process's own choice, and it goes into JSON */
-	for (char *c = program->name; *c; c++)
-		if (*c < ' ' || *c > '~')
-			*c = '?';
+	log_plain(program->name);
 	program->pid = pid;
 }
 
@@ -332,7 +330,9 @@ void topology_watch_tick(struct topology_watch *watch)
 		return;
 	topology_look_end(&watch->look);
 	if (log_gate_open(&watch->gate, 3600, &suppressed))
-		log_warn("who talks to whom can't be seen", "error=\"%s\" suppressed=%llu",
+		log_warn("who talks to whom can't be seen",
+			 "error=\"%s\" action=\"counts are not concerned; see docs/front-ends.md\" "
+			 "suppressed=%llu",
 			 strerror(-rc), (unsigned long long)suppressed);
 }
 

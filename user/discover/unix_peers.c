@@ -10,6 +10,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/log.h"
+
 #define ESTABLISHED 1 /* TCP_ESTABLISHED: unix sockets borrow the number */
 
 static int ask(int fd)
@@ -43,6 +45,7 @@ static void take_name(struct topology_socket *socket, const char *name, size_t l
 	memcpy(socket->path, name, length);
 	if (length && !socket->path[0])
 		socket->path[0] = '@';
+	log_plain(socket->path);
 }
 
 static struct topology_socket describe(const struct nlmsghdr *header)

@@ -121,6 +121,15 @@ static void gate_opens_once_per_interval_and_counts_the_rest(void **state)
 	assert_int_equal(suppressed, 0);
 }
 
+static void plain_text_holds_nothing_that_a_terminal_obeys(void **state)
+{
+	char text[] = "/run/\x1b[2J\n\xff\"x";
+
+	(void)state;
+	log_plain(text);
+	assert_string_equal(text, "/run/?[2J??\"x");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -130,6 +139,7 @@ int main(void)
 		cmocka_unit_test(quoted_value_can_not_break_out),
 		cmocka_unit_test(quoted_value_fits_any_size),
 		cmocka_unit_test(gate_opens_once_per_interval_and_counts_the_rest),
+		cmocka_unit_test(plain_text_holds_nothing_that_a_terminal_obeys),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
